@@ -1,0 +1,35 @@
+/** Whole files: read at once, written all or not at all. */
+#ifndef TH_FORMATS_FILE_H
+#define TH_FORMATS_FILE_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+/**
+ * Read a whole file, gunzipping it if it begins as gzip does.
+ *
+ * @param contents  [out] owned by the caller; a NUL follows its last byte.
+ * @return TH_OK; TH_ERR_NOT_FOUND; TH_ERR_IO; TH_ERR_DATA for a broken gzip stream; TH_ERR_SYSTEM
+ *         without memory. The text names the path.
+ */
+th_error th_file_read(const char *path, th_buffer *contents);
+
+/** As th_file_read, from a descriptor that stays open; from offset 0, position untouched. No
+ * gunzip.
+ *  @param name what the text calls it. */
+th_error th_file_read_fd(int fd, const char *name, th_buffer *contents);
+
+/**
+ * Write a file so that a reader, or a crash, sees the old one or the whole new one.
+ *
+ * Writes beside it, fsyncs, renames over it and fsyncs the directory. Nothing is left behind on
+ * failure.
+ *
+ * @return TH_OK; TH_ERR_IO naming the path and the reason (no space, not permitted, no directory).
+ */
+th_error th_file_write(const char *path, const void *data, size_t bytes);
+
+/** Whether th_file_write could write here: TH_OK, or what it would fail with. Leaves nothing. */
+th_error th_file_check_writable(const char *path);
+
+#endif

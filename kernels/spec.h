@@ -1,0 +1,118 @@
+/**
+ * The specification of a job: what to train and how. One parser for the daemon, for local
+ * mode and for the command line, so that a field means the same everywhere.
+ *
+ * A specification is one flat JSON object. Every field has a default; a field that is unknown, of
+ * the wrong type or out of range is an error that names it, and the nearest known one.
+ */
+#ifndef TH_KERNELS_SPEC_H
+#define TH_KERNELS_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#define TH_HIDDEN_LAYERS_MAX 64
+#define TH_SPEC_NAME_BYTES_MAX 64
+
+typedef enum th_activation {
+  TH_ACTIVATION_RELU,
+  TH_ACTIVATION_LEAKY_RELU,
+  TH_ACTIVATION_TANH,
+  TH_ACTIVATION_SIGMOID,
+} th_activation;
+
+typedef enum th_optimizer_kind {
+  TH_OPTIMIZER_SGD,
+  TH_OPTIMIZER_ADAM,
+  TH_OPTIMIZER_ADAMW,
+} th_optimizer_kind;
+
+typedef enum th_split_kind {
+  TH_SPLIT_RANDOM, /**< rows drawn on the seed */
+  TH_SPLIT_LAST, /**< the last rows, for data in time order */
+} th_split_kind;
+
+/** The fields of a specification, in the order in which they are listed to a person. */
+typedef struct th_spec {
+  char name[TH_SPEC_NAME_BYTES_MAX]; /**< a label for people; may be empty */
+  uint32_t hidden[TH_HIDDEN_LAYERS_MAX];
+  uint32_t hidden_count;
+  uint32_t classes; /**< outputs; 0: one more than the largest label */
+  th_activation activation;
+  double negative_slope; /**< of leaky ReLU */
+  double dropout; /**< probability, after each hidden activation */
+  uint32_t epochs;
+  uint32_t batch_size;
+  th_optimizer_kind optimizer;
+  double learning_rate;
+  double momentum;
+  double beta1, beta2, epsilon;
+  double weight_decay;
+  double validation_split; /**< fraction of the rows, in [0, 1) */
+  th_split_kind split;
+  bool shuffle;
+  uint32_t early_stopping_patience; /**< epochs without a lower validation loss; 0: never stop */
+  double early_stopping_min_delta;
+  bool restore_best; /**< the result is the best epoch's model, not the last's */
+  uint64_t seed;
+} th_spec;
+
+typedef enum th_spec_field_kind {
+  TH_SPEC_TEXT,
+  TH_SPEC_BOOL,
+  TH_SPEC_COUNT, /**< uint32_t */
+  TH_SPEC_SEED, /**< uint64_t */
+  TH_SPEC_NUMBER, /**< double */
+  TH_SPEC_CHOICE, /**< one of `choices` */
+  TH_SPEC_COUNTS, /**< a list of uint32_t */
+} th_spec_field_kind;
+
+/** What a person needs to know about one field; the command line makes its flags of these. */
+typedef struct th_spec_field {
+  const char *name; /**< as in JSON; a flag is the same with '-' for '_' */
+  th_spec_field_kind kind;
+  const char *fallback; /**< the default, as text */
+  const char *help; /**< one sentence, no full stop */
+  const char *const *choices; /**< NULL-terminated, of a TH_SPEC_CHOICE, else NULL */
+} th_spec_field;
+
+/** All fields, in order. @param count [out] how many. Static; never freed. */
+const th_spec_field *th_spec_fields(size_t *count);
+
+/** Every field at its default. */
+void th_spec_init(th_spec *spec);
+
+/**
+ * Read a specification.
+ *
+ * @param text   JSON, need not be NUL-terminated; an empty text is an empty object.
+ * @param spec   [out] untouched unless TH_OK.
+ * @return TH_OK; TH_ERR_USAGE naming the line of a syntax error, or the field and what it may be.
+ */
+th_error th_spec_parse(const char *text, size_t bytes, th_spec *spec);
+
+/**
+ * Set one field from a flag's text, by the same rules as th_spec_parse: "256,128,100", "0.001",
+ * "adam", "true".
+ *
+ * @return TH_OK; TH_ERR_USAGE.
+ */
+th_error th_spec_set(th_spec *spec, const char *name, const char *text);
+
+/**
+ * Write a specification, every field in order, as JSON.
+ *
+ * @param json  [out] owned by the caller. th_spec_parse reads it back to an equal specification.
+ * @return TH_OK; TH_ERR_SYSTEM without memory.
+ */
+th_error th_spec_format(const th_spec *spec, th_buffer *json);
+
+/** The word for a value of an enumerated field: "relu", "adam", … */
+const char *th_activation_name(th_activation activation);
+const char *th_optimizer_name(th_optimizer_kind optimizer);
+
+#endif

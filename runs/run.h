@@ -1,0 +1,99 @@
+/**
+ * A run: the execution of one job, from the arrival of its arrays to its result. The daemon and
+ * local mode both train through here, so that the two cannot differ.
+ */
+#ifndef TH_RUNS_RUN_H
+#define TH_RUNS_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "kernels/device.h"
+#include "kernels/trainer.h"
+
+/** What a run is fed. The order is that of th_run_request.array_bytes. */
+typedef enum th_array {
+  TH_ARRAY_FEATURES, /**< float32 [rows, width] */
+  TH_ARRAY_LABELS, /**< int32 [rows] */
+  TH_ARRAY_MODEL, /**< a safetensors file: the model to apply, or the checkpoint to go on from */
+} th_array;
+
+enum { TH_ARRAY_COUNT = 3 };
+
+typedef struct th_run_request {
+  th_job_kind kind;
+  const char *spec; /**< JSON; read during th_run_create only */
+  size_t spec_bytes;
+  uint64_t rows;
+  uint32_t width;
+  uint64_t array_bytes[TH_ARRAY_COUNT];
+} th_run_request;
+
+/** What a run ended with. */
+typedef struct th_outcome {
+  th_error error; /**< TH_OK, TH_ERR_CANCELED or why it failed */
+  char text[TH_ERROR_TEXT_BYTES_MAX]; /**< the error's text */
+  th_buffer output; /**< model, logits or nothing, by kind */
+  th_buffer card; /**< JSON */
+  bool is_checkpoint; /**< stopped by th_scheduler_stop: output is a checkpoint */
+} th_outcome;
+
+typedef struct th_run th_run;
+
+/** Told that a run's progress or phase changed. Called by a training thread, with no lock held;
+ * must be quick. @param progress  the newest snapshot. */
+typedef void th_run_observer(void *user, th_run *run, const th_progress *progress);
+
+/**
+ * Parse the specification, judge the sizes against each other and reserve memory for the arrays.
+ *
+ * @param job  the number that progress and texts carry.
+ * @return TH_OK; TH_ERR_USAGE (specification); TH_ERR_DATA (array sizes do not fit rows and width,
+ * zero rows, sizes that overflow, a missing array); TH_ERR_SYSTEM without memory.
+ */
+th_error th_run_create(uint64_t job, const th_run_request *request, const th_device *device,
+                       th_run_observer *observer, void *user, th_run **run);
+
+/**
+ * Append bytes to an array. The run is complete (th_run_is_received) once every array is full.
+ *
+ * @return TH_OK; TH_ERR_PROTOCOL if the array would overflow or offset is not where the last write
+ * ended.
+ *
+ * Threads: one at a time, before th_scheduler_add. The copy is taken before the call returns.
+ */
+th_error th_run_receive(th_run *run, th_array array, uint64_t offset, const void *bytes,
+                        size_t count);
+
+bool th_run_is_received(const th_run *run);
+
+uint64_t th_run_job(const th_run *run);
+th_job_kind th_run_kind(const th_run *run);
+const char *th_run_name(const th_run *run);
+/** Memory that its arrays hold. */
+uint64_t th_run_bytes(const th_run *run);
+
+/** The newest snapshot. Any thread. */
+void th_run_progress(th_run *run, th_progress *progress);
+
+/** A consistent copy of the oldest epoch of the history that is newer than `after`.
+ *  @return TH_OK; TH_ERR_AGAIN if there is none yet. Any thread. */
+th_error th_run_epoch_after(th_run *run, uint32_t after, th_epoch *epoch);
+
+/** Ask the run to end as canceled; it does so within a step. Any thread; at any moment, more than
+ * once. */
+void th_run_cancel(th_run *run);
+
+/** Whether the phase is DONE, FAILED or CANCELED. Any thread. */
+bool th_run_is_over(th_run *run);
+
+/** What it ended with; owned by the run. Only once it is over. */
+const th_outcome *th_run_outcome(const th_run *run);
+
+/** Takes NULL. Not while a scheduler holds the run. */
+void th_run_destroy(th_run *run);
+
+#endif
