@@ -207,7 +207,10 @@ typedef struct th_wire_status {
   uint32_t version;
   _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t submission_head; /**< entries taken, free-running */
   _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t event_tail; /**< events put, free-running */
-  _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t daemon_sleeps; /**< 1: ring the daemon's doorbell */
+  /** 1: ring the daemon's doorbell after putting submissions. */
+  _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t daemon_sleeps;
+  /** 1: news found the event queue full; ring the daemon's doorbell after taking events. */
+  _Atomic uint32_t daemon_wants_room;
   _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint64_t heartbeat; /**< grows every heartbeat_ms */
 } th_wire_status;
 

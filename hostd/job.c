@@ -1,0 +1,488 @@
+#include "hostd/job.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "hostd/log.h"
+#include "ipc/progress.h"
+
+/* Steps can be shorter than the way to the client: no more than one a millisecond wakes the loop.
+ * Cells carry every step all the same. */
+enum { STEP_NEWS_NS = 1000000 };
+
+static bool phase_is_over(uint32_t phase) {
+  return phase >= TH_PHASE_DONE;
+}
+
+static const char *kind_word(th_job_kind kind) {
+  switch (kind) {
+    case TH_JOB_TRAIN:
+      return "train";
+    case TH_JOB_EVALUATE:
+      return "evaluate";
+    case TH_JOB_PREDICT:
+      return "predict";
+  }
+  return "unknown";
+}
+
+/* ---- on the training thread ---- */
+
+static void jobs_poke(th_jobs *jobs) {
+  uint64_t one = 1;
+  ssize_t written = write(jobs->poke_fd, &one, sizeof one);
+  /* The counter is full only if the loop was poked already. */
+  th_check(written == sizeof one || errno == EAGAIN);
+}
+
+static void cell_publish(th_job *job, const th_progress *progress) {
+  pthread_mutex_lock(&job->cell_lock);
+  if (job->cell != NULL) th_progress_publish(job->cell, progress);
+  pthread_mutex_unlock(&job->cell_lock);
+}
+
+/* The result is made safe on the thread that made it, so that the loop never waits for a disk. If
+ * the disk refuses, the run keeps the result in memory and it is served from there. */
+static void job_finish(th_job *job, th_run *run, const th_progress *progress) {
+  const th_outcome *outcome = th_run_outcome(run);
+  job->record = (th_record){.job = job->number,
+                            .uid = job->uid,
+                            .kind = job->kind,
+                            .is_checkpoint = outcome->is_checkpoint,
+                            .progress = *progress};
+  memcpy(job->record.name, job->name, sizeof job->record.name);
+  if (outcome->error != TH_OK) memcpy(job->record.text, outcome->text, sizeof job->record.text);
+  if (atomic_load(&job->is_abandoned)) return;
+  job->is_stored =
+      th_store_save(job->jobs->store, &job->record, &outcome->output, &outcome->card) == TH_OK;
+  if (!job->is_stored)
+    th_log(TH_LOG_ERROR, "job %" PRIu64 ": %s; its result is kept in memory until it is collected",
+           job->number, th_error_text());
+}
+
+static bool step_is_news(th_jobs *jobs) {
+  int64_t now = th_clock_now_ns();
+  if (now - atomic_load_explicit(&jobs->poked_ns, memory_order_relaxed) < STEP_NEWS_NS)
+    return false;
+  atomic_store_explicit(&jobs->poked_ns, now, memory_order_relaxed);
+  return true;
+}
+
+static void run_changed(void *user, th_run *run, const th_progress *progress) {
+  th_job *job = user;
+  th_jobs *jobs = job->jobs;
+  if (phase_is_over(progress->phase)) {
+    job_finish(job, run, progress);
+    /* From here on the job is the loop's and may be gone. Pairs with the acquire in th_job_is_over.
+     */
+    atomic_store_explicit(&job->is_over, true, memory_order_release);
+    jobs_poke(jobs);
+    return;
+  }
+  cell_publish(job, progress);
+  bool is_step = progress->phase == TH_PHASE_TRAINING && progress->step < progress->steps;
+  if (!is_step || step_is_news(jobs)) jobs_poke(jobs);
+}
+
+/* ---- on the loop's thread ---- */
+
+static void job_destroy(th_job *job) {
+  th_run_destroy(job->run);
+  pthread_mutex_destroy(&job->cell_lock);
+  free(job);
+}
+
+static th_job *job_create(th_jobs *jobs, uint64_t number, uint32_t uid, th_job_kind kind) {
+  th_job *job = calloc(1, sizeof *job);
+  if (job == NULL) return NULL;
+  job->jobs = jobs;
+  job->number = number;
+  job->uid = uid;
+  job->kind = kind;
+  pthread_mutex_init(&job->cell_lock, NULL);
+  return job;
+}
+
+/* In order of number: new jobs have the highest, those read from disk come in any order. */
+static void table_insert(th_jobs *jobs, th_job *job) {
+  uint32_t i = jobs->count++;
+  for (; i > 0 && jobs->table[i - 1]->number > job->number; i--)
+    jobs->table[i] = jobs->table[i - 1];
+  jobs->table[i] = job;
+}
+
+static void table_remove(th_jobs *jobs, th_job *job) {
+  uint32_t i = 0;
+  while (jobs->table[i] != job) i++;
+  jobs->count--;
+  memmove(&jobs->table[i], &jobs->table[i + 1], (jobs->count - i) * sizeof *jobs->table);
+}
+
+static th_error record_recover(void *user, const th_record *record) {
+  th_jobs *jobs = user;
+  if (jobs->count == jobs->limits.jobs_max)
+    return th_fail(TH_ERR_IO, "%s holds more than %u jobs; start with a higher --jobs-max",
+                   jobs->store->dir, jobs->limits.jobs_max);
+  th_job *job = job_create(jobs, record->job, record->uid, record->kind);
+  if (job == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for the job table");
+  memcpy(job->name, record->name, sizeof job->name);
+  job->record = *record;
+  job->is_detached = job->is_scheduled = job->is_settled = job->is_stored = true;
+  atomic_store(&job->is_over, true);
+  table_insert(jobs, job);
+  return TH_OK;
+}
+
+static void record_skipped(void *user) {
+  (void)user;
+  th_log(TH_LOG_WARNING, "%s; left as it is", th_error_text());
+}
+
+th_error th_jobs_open(th_store *store, const th_device *device, th_scheduler *scheduler,
+                      const th_job_limits *limits, int poke_fd, th_jobs *jobs) {
+  *jobs = (th_jobs){.store = store,
+                    .device = device,
+                    .scheduler = scheduler,
+                    .limits = *limits,
+                    .poke_fd = poke_fd};
+  jobs->table = calloc(limits->jobs_max, sizeof(th_job *));
+  if (jobs->table == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for the job table");
+  return th_store_each(store, record_recover, record_skipped, jobs);
+}
+
+/* The sum cannot be lied into an overflow: each size is compared with what is left. */
+static th_error limits_judge(const th_jobs *jobs, const th_run_request *request) {
+  if (jobs->count >= jobs->limits.jobs_max)
+    return th_fail(TH_ERR_BUSY,
+                   "the host holds %u jobs, its limit; wait for one, or collect or delete finished "
+                   "ones (trainhost result, trainhost forget)",
+                   jobs->count);
+  uint64_t most = jobs->limits.data_bytes_max, left = most;
+  for (int i = 0; i < TH_ARRAY_COUNT; i++) {
+    if (request->array_bytes[i] > left)
+      return th_fail(TH_ERR_LIMIT,
+                     "the job's data are larger than the %" PRIu64
+                     " MiB that the host allows for all jobs; start it with a higher --data-max",
+                     most >> 20);
+    left -= request->array_bytes[i];
+  }
+  uint64_t held = th_jobs_data_bytes(jobs);
+  if (held > left)
+    return th_fail(TH_ERR_BUSY,
+                   "other jobs hold %" PRIu64 " of %" PRIu64
+                   " MiB for data and this one needs %" PRIu64 "; try again when one has ended",
+                   held >> 20, most >> 20, (most - left) >> 20);
+  return TH_OK;
+}
+
+th_error th_jobs_start(th_jobs *jobs, uint32_t uid, const th_run_request *request, bool detach,
+                       th_job **started) {
+  uint64_t number;
+  th_error error = limits_judge(jobs, request);
+  if (error == TH_OK) error = th_store_take_number(jobs->store, &number);
+  if (error != TH_OK) return error;
+  th_job *job = job_create(jobs, number, uid, request->kind);
+  if (job == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for a job");
+  error = th_run_create(number, request, jobs->device, run_changed, job, &job->run);
+  if (error != TH_OK) {
+    job_destroy(job);
+    return error;
+  }
+  strncpy(job->name, th_run_name(job->run), sizeof job->name - 1);
+  job->is_detached = detach;
+  table_insert(jobs, job);
+  th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): accepted from uid %u, %" PRIu64 " rows of %u", number,
+         kind_word(job->kind), uid, request->rows, request->width);
+  *started = job;
+  return TH_OK;
+}
+
+th_error th_jobs_find(th_jobs *jobs, uint64_t number, uint32_t uid, th_job **found) {
+  for (uint32_t i = 0; i < jobs->count; i++) {
+    th_job *job = jobs->table[i];
+    if (job->number != number || atomic_load(&job->is_abandoned)) continue;
+    if (job->uid != uid && uid != 0) break;
+    *found = job;
+    return TH_OK;
+  }
+  return th_fail(TH_ERR_NOT_FOUND, "no job %" PRIu64 "; trainhost status lists them", number);
+}
+
+static bool cell_is_taken(const th_jobs *jobs, uint64_t session, uint32_t index) {
+  for (uint32_t i = 0; i < jobs->count; i++)
+    if (jobs->table[i]->session == session && jobs->table[i]->cell_index == index) return true;
+  return false;
+}
+
+static void cell_set(th_job *job, th_wire_cell *cell) {
+  pthread_mutex_lock(&job->cell_lock);
+  job->cell = cell;
+  pthread_mutex_unlock(&job->cell_lock);
+}
+
+th_error th_jobs_attach(th_jobs *jobs, th_job *job, uint64_t session, th_wire_cell *cells,
+                        uint32_t cell_count) {
+  if (job->session == session) return TH_OK;
+  if (job->session != 0)
+    return th_fail(TH_ERR_BUSY, "job %" PRIu64 " is followed by session %" PRIu64, job->number,
+                   job->session);
+  uint32_t index = 0;
+  while (index < cell_count && cell_is_taken(jobs, session, index)) index++;
+  if (index == cell_count)
+    return th_fail(TH_ERR_BUSY,
+                   "this session follows %u jobs, its limit; forget one, or open another",
+                   cell_count);
+  th_progress progress;
+  th_job_progress(job, &progress);
+  th_progress_publish(&cells[index], &progress);
+  job->session = session;
+  job->cell_index = index;
+  job->told = (th_told){0};
+  cell_set(job, &cells[index]);
+  return TH_OK;
+}
+
+th_error th_job_receive(th_job *job, uint32_t array, uint64_t offset, const void *bytes,
+                        uint32_t count) {
+  if (array >= TH_ARRAY_COUNT)
+    return th_fail(TH_ERR_PROTOCOL, "job %" PRIu64 " has no array %u", job->number, array);
+  if (job->run == NULL || job->is_scheduled || th_job_is_over(job))
+    return th_fail(TH_ERR_PROTOCOL, "job %" PRIu64 " takes no more data", job->number);
+  th_error error = th_run_receive(job->run, (th_array)array, offset, bytes, count);
+  if (error == TH_OK && th_run_is_received(job->run)) {
+    job->is_scheduled = true;
+    th_scheduler_add(job->jobs->scheduler, job->run, job->uid);
+  }
+  return error;
+}
+
+void th_job_cancel(th_job *job) {
+  if (job->run != NULL) th_run_cancel(job->run);
+}
+
+bool th_job_is_over(th_job *job) {
+  /* Pairs with the release in run_changed: the record and the store are complete. */
+  return atomic_load_explicit(&job->is_over, memory_order_acquire);
+}
+
+void th_job_progress(th_job *job, th_progress *progress) {
+  if (th_job_is_over(job)) {
+    *progress = job->record.progress;
+    return;
+  }
+  th_run_progress(job->run, progress);
+  if (!phase_is_over(progress->phase)) return;
+  progress->phase = TH_PHASE_SAVING;
+  progress->error = TH_OK;
+}
+
+static void event_describe(const th_progress *progress, uint32_t kind, th_wire_event *event) {
+  *event = (th_wire_event){
+      .job = progress->job,
+      .kind = kind,
+      .status = progress->error,
+      .phase = progress->phase,
+      .epoch = progress->epoch,
+      .step = progress->step,
+      .loss = (float)progress->loss,
+      .accuracy = (float)progress->accuracy,
+      .validation_loss = (float)progress->validation_loss,
+      .validation_accuracy = (float)progress->validation_accuracy,
+  };
+}
+
+static void epoch_describe(uint64_t job, const th_epoch *epoch, uint32_t steps,
+                           th_wire_event *event) {
+  *event = (th_wire_event){
+      .job = job,
+      .kind = TH_WIRE_EVENT_EPOCH,
+      .phase = TH_PHASE_TRAINING,
+      .epoch = epoch->epoch,
+      .step = steps,
+      .loss = (float)epoch->loss,
+      .accuracy = (float)epoch->accuracy,
+      .validation_loss = (float)epoch->validation_loss,
+      .validation_accuracy = (float)epoch->validation_accuracy,
+  };
+}
+
+/* Steps that went by since the last one told. */
+static uint32_t steps_between(const th_told *told, const th_progress *now) {
+  uint64_t before = (uint64_t)told->epoch * now->steps + told->step;
+  uint64_t after = (uint64_t)now->epoch * now->steps + now->step;
+  uint64_t between = after > before + 1 ? after - before - 1 : 0;
+  return between > UINT32_MAX ? UINT32_MAX : (uint32_t)between;
+}
+
+th_error th_job_next_event(th_job *job, th_wire_event *event) {
+  /* The snapshot comes first: when it says that the job is over, the history read after it is
+   * whole. */
+  th_progress now;
+  th_job_progress(job, &now);
+  th_told *told = &job->told;
+  th_epoch epoch;
+  if (job->run != NULL && th_run_epoch_after(job->run, told->epochs, &epoch) == TH_OK) {
+    epoch_describe(job->number, &epoch, now.steps, event);
+    told->epochs = epoch.epoch;
+    return TH_OK;
+  }
+  if (now.phase != told->phase) {
+    event_describe(&now, TH_WIRE_EVENT_PHASE, event);
+    told->phase = now.phase;
+    return TH_OK;
+  }
+  if (now.epoch == told->epoch && now.step == told->step) return TH_ERR_AGAIN;
+  event_describe(&now, TH_WIRE_EVENT_STEP, event);
+  event->coalesced = steps_between(told, &now);
+  told->epoch = now.epoch;
+  told->step = now.step;
+  return TH_OK;
+}
+
+/* ---- results ---- */
+
+/* A result that the disk refused, in a file that only exists in memory. */
+static th_error memory_file(const th_buffer *contents, int *fd, uint64_t *bytes) {
+  *fd = -1;
+  *bytes = contents->bytes;
+  if (contents->bytes == 0) return TH_OK;
+  int made = memfd_create("trainhost result", MFD_CLOEXEC);
+  if (made < 0) return th_fail_errno(TH_ERR_SYSTEM, "cannot make a memory file");
+  for (size_t done = 0; done < contents->bytes;) {
+    ssize_t written = write(made, (const char *)contents->data + done, contents->bytes - done);
+    if (written < 0) {
+      close(made);
+      return th_fail_errno(TH_ERR_SYSTEM, "cannot fill a memory file of %zu bytes",
+                           contents->bytes);
+    }
+    done += (size_t)written;
+  }
+  *fd = made;
+  return TH_OK;
+}
+
+static th_error result_files(th_job *job, int fds[2], th_wire_result *result) {
+  if (job->is_stored) {
+    const th_store *store = job->jobs->store;
+    th_error error =
+        th_store_open_file(store, job->number, TH_STORE_OUTPUT, &fds[0], &result->output_bytes);
+    if (error != TH_OK) return error;
+    return th_store_open_file(store, job->number, TH_STORE_CARD, &fds[1], &result->card_bytes);
+  }
+  const th_outcome *outcome = th_run_outcome(job->run);
+  th_error error = memory_file(&outcome->output, &fds[0], &result->output_bytes);
+  if (error != TH_OK) return error;
+  return memory_file(&outcome->card, &fds[1], &result->card_bytes);
+}
+
+th_error th_job_open_result(th_job *job, int fds[2], th_wire_result *result) {
+  fds[0] = fds[1] = -1;
+  if (!th_job_is_over(job)) return TH_ERR_AGAIN;
+  th_error ended = (th_error)job->record.progress.error;
+  if (ended != TH_OK && !job->record.is_checkpoint) return th_fail(ended, "%s", job->record.text);
+  *result = (th_wire_result){.kind = job->kind, .is_checkpoint = job->record.is_checkpoint};
+  th_error error = result_files(job, fds, result);
+  if (error != TH_OK && fds[0] >= 0) {
+    close(fds[0]);
+    fds[0] = -1;
+  }
+  return error;
+}
+
+/* ---- the end of a job ---- */
+
+static void job_detach(th_job *job) {
+  cell_set(job, NULL);
+  job->session = 0;
+}
+
+static void job_delete(th_jobs *jobs, th_job *job) {
+  if (job->is_stored && th_store_forget(jobs->store, job->number) != TH_OK)
+    th_log(TH_LOG_WARNING, "job %" PRIu64 ": %s", job->number, th_error_text());
+  table_remove(jobs, job);
+  job_destroy(job);
+}
+
+void th_jobs_forget(th_jobs *jobs, th_job *job) {
+  job_detach(job);
+  atomic_store(&job->is_abandoned, true);
+  if (th_job_is_over(job))
+    job_delete(jobs, job);
+  else
+    th_job_cancel(job);
+}
+
+/* A result is worth keeping even if its client is gone: it may come back for it. */
+static bool job_is_worth_keeping(th_job *job) {
+  if (!th_job_is_over(job)) return job->is_detached && job->is_scheduled;
+  return job->record.progress.phase == TH_PHASE_DONE || job->record.is_checkpoint ||
+         job->is_detached;
+}
+
+void th_jobs_leave(th_jobs *jobs, uint64_t session) {
+  for (uint32_t i = jobs->count; i-- > 0;) {
+    th_job *job = jobs->table[i];
+    if (job->session != session) continue;
+    if (job_is_worth_keeping(job))
+      job_detach(job);
+    else
+      th_jobs_forget(jobs, job);
+  }
+}
+
+static void job_settle(th_jobs *jobs, th_job *job) {
+  const th_progress *end = &job->record.progress;
+  job->is_settled = true;
+  if (end->phase == TH_PHASE_DONE)
+    th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): done in %.1f s", job->number, kind_word(job->kind),
+           end->elapsed_seconds);
+  else
+    th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): %s", job->number, kind_word(job->kind),
+           job->record.text);
+  if (atomic_load(&job->is_abandoned))
+    job_delete(jobs, job);
+  else
+    cell_publish(job, end);
+}
+
+/* The run holds the history until the session was told all of it, and the result if the disk
+ * refused it. */
+static void run_release(th_job *job) {
+  bool is_told = job->session == 0 || job->told.phase == job->record.progress.phase;
+  if (job->run == NULL || !job->is_stored || !is_told) return;
+  th_run_destroy(job->run);
+  job->run = NULL;
+}
+
+void th_jobs_settle(th_jobs *jobs) {
+  for (uint32_t i = jobs->count; i-- > 0;) {
+    th_job *job = jobs->table[i];
+    if (!th_job_is_over(job)) continue;
+    if (job->is_settled)
+      run_release(job);
+    else
+      job_settle(jobs, job);
+  }
+}
+
+uint64_t th_jobs_data_bytes(const th_jobs *jobs) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < jobs->count; i++) {
+    th_job *job = jobs->table[i];
+    if (job->run != NULL && !th_job_is_over(job)) bytes += th_run_bytes(job->run);
+  }
+  return bytes;
+}
+
+void th_jobs_close(th_jobs *jobs) {
+  for (uint32_t i = 0; i < jobs->count; i++) job_destroy(jobs->table[i]);
+  free(jobs->table);
+  *jobs = (th_jobs){0};
+}
