@@ -43,14 +43,16 @@ typedef struct th_outcome {
 
 typedef struct th_run th_run;
 
-/** Told that a run's progress or phase changed. Called by a training thread, with no lock held;
- * must be quick. @param progress  the newest snapshot. */
+/** Told that a run's progress or phase changed. Called by one thread of the scheduler at a time (by
+ * th_run_cancel's caller for a run that was never added), with no lock held; must be quick. Once it
+ * was told of the end, nothing but itself touches the run. @param progress  the newest snapshot. */
 typedef void th_run_observer(void *user, th_run *run, const th_progress *progress);
 
 /**
  * Parse the specification, judge the sizes against each other and reserve memory for the arrays.
  *
- * @param job  the number that progress and texts carry.
+ * @param job     the number that progress and texts carry.
+ * @param device  borrowed until th_run_destroy.
  * @return TH_OK; TH_ERR_USAGE (specification); TH_ERR_DATA (array sizes do not fit rows and width,
  * zero rows, sizes that overflow, a missing array); TH_ERR_SYSTEM without memory.
  */
@@ -63,7 +65,8 @@ th_error th_run_create(uint64_t job, const th_run_request *request, const th_dev
  * @return TH_OK; TH_ERR_PROTOCOL if the array would overflow or offset is not where the last write
  * ended.
  *
- * Threads: one at a time, before th_scheduler_add. The copy is taken before the call returns.
+ * Threads: one at a time, before th_scheduler_add. The copy is taken before the call returns. Bytes
+ * for a run canceled meanwhile are dropped.
  */
 th_error th_run_receive(th_run *run, th_array array, uint64_t offset, const void *bytes,
                         size_t count);
@@ -73,18 +76,22 @@ bool th_run_is_received(const th_run *run);
 uint64_t th_run_job(const th_run *run);
 th_job_kind th_run_kind(const th_run *run);
 const char *th_run_name(const th_run *run);
-/** Memory that its arrays hold. */
+/** Memory that its arrays hold; 0 once it is over. Any thread. */
 uint64_t th_run_bytes(const th_run *run);
 
 /** The newest snapshot. Any thread. */
 void th_run_progress(th_run *run, th_progress *progress);
 
+/** The phases that it has entered so far: bit p is set for phase p. Any thread. */
+uint32_t th_run_phases(th_run *run);
+
 /** A consistent copy of the oldest epoch of the history that is newer than `after`.
  *  @return TH_OK; TH_ERR_AGAIN if there is none yet. Any thread. */
 th_error th_run_epoch_after(th_run *run, uint32_t after, th_epoch *epoch);
 
-/** Ask the run to end as canceled; it does so within a step. Any thread; at any moment, more than
- * once. */
+/** Ask the run to end as canceled; it does so within a step or a few milliseconds, or when PREPARING
+ * is done. One that was never added has ended on return. Any thread; at any moment, more than once.
+ */
 void th_run_cancel(th_run *run);
 
 /** Whether the phase is DONE, FAILED or CANCELED. Any thread. */
@@ -93,7 +100,7 @@ bool th_run_is_over(th_run *run);
 /** What it ended with; owned by the run. Only once it is over. */
 const th_outcome *th_run_outcome(const th_run *run);
 
-/** Takes NULL. Not while a scheduler holds the run. */
+/** Takes NULL. Not while a scheduler holds the run: it does until the observer is told of the end. */
 void th_run_destroy(th_run *run);
 
 #endif

@@ -1,0 +1,124 @@
+/* The work of a run: prepare, train or apply a model, save. By the thread that drives it. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "runs/run_state.h"
+
+/* A wish to end waits for one piece of work at most: this long, or one step where that is more. */
+#define PIECE_NS (2 * TH_NS_PER_MS)
+
+static bool run_is_prepared(const th_run *run) {
+  return run->trainer != NULL || run->inference != NULL;
+}
+
+static void report_trainer(th_run *run) {
+  th_progress progress;
+  th_trainer_progress(run->trainer, &progress);
+  th_run_observe(run, &progress);
+}
+
+static th_error training_prepare(th_run *run) {
+  const th_run_array *checkpoint = &run->arrays[TH_ARRAY_MODEL];
+  th_trainer *trainer;
+  th_error error =
+      th_trainer_create(&run->spec, &run->data, run->device, th_run_observe, run, &trainer);
+  if (error != TH_OK) return error;
+  /* Known to the run only from here on: th_run_observe asks it for its history. */
+  run->trainer = trainer;
+  if (checkpoint->bytes > 0)
+    error = th_trainer_restore(trainer, checkpoint->data, (size_t)checkpoint->bytes);
+  if (error != TH_OK) return error;
+  report_trainer(run);
+  th_run_enter(run, TH_PHASE_TRAINING);
+  return TH_OK;
+}
+
+static th_error inference_prepare(th_run *run) {
+  const th_run_array *model = &run->arrays[TH_ARRAY_MODEL];
+  th_error error = th_inference_create(model->data, (size_t)model->bytes, &run->data, run->device,
+                                       th_run_observe, run, &run->inference);
+  if (error != TH_OK) return error;
+  /* Rows go through a model and nothing is learned, as in a validation. */
+  th_run_enter(run, TH_PHASE_VALIDATING);
+  return TH_OK;
+}
+
+static th_error run_prepare(th_run *run) {
+  /* Mapped memory is aligned to a page, so the bytes received can be read as numbers. */
+  run->data.features = (const float *)(const void *)run->arrays[TH_ARRAY_FEATURES].data;
+  run->data.labels = (const int32_t *)(const void *)run->arrays[TH_ARRAY_LABELS].data;
+  return run->kind == TH_JOB_TRAIN ? training_prepare(run) : inference_prepare(run);
+}
+
+static th_error run_piece(th_run *run, th_team *team, int64_t now_ns) {
+  return run->trainer != NULL ? th_trainer_advance(run->trainer, team, now_ns + PIECE_NS)
+                              : th_inference_advance(run->inference, team, now_ns + PIECE_NS);
+}
+
+static th_error run_work(th_run *run, th_team *team, int64_t until_ns) {
+  if (!run_is_prepared(run)) {
+    th_error error = run_prepare(run);
+    if (error != TH_OK) return error;
+  }
+  th_error error = TH_ERR_AGAIN;
+  int64_t now_ns = th_clock_now_ns();
+  while (error == TH_ERR_AGAIN && now_ns < until_ns && th_run_wished(run) == TH_WISH_NONE) {
+    error = run_piece(run, team, now_ns);
+    now_ns = th_clock_now_ns();
+  }
+  return error;
+}
+
+static th_error run_save(th_run *run) {
+  if (run->trainer != NULL) report_trainer(run);
+  th_run_enter(run, TH_PHASE_SAVING);
+  th_outcome *outcome = &run->outcome;
+  return run->trainer != NULL
+             ? th_trainer_result(run->trainer, &outcome->output, &outcome->card)
+             : th_inference_result(run->inference, &outcome->output, &outcome->card);
+}
+
+/* Keep what there is if the host was stopped; drop it if the user wanted an end. */
+static th_error run_break_off(th_run *run) {
+  unsigned long long job = run->job;
+  th_progress at;
+  th_run_progress(run, &at);
+  if (th_run_wished(run) == TH_WISH_CANCEL)
+    return th_fail(TH_ERR_CANCELED, "job %llu was canceled at epoch %u, step %u", job, at.epoch,
+                   at.step);
+  if (run->trainer == NULL)
+    return th_fail(TH_ERR_CANCELED,
+                   "job %llu was canceled because its host was stopped; start it again", job);
+  th_error error = th_trainer_checkpoint(run->trainer, &run->outcome.output);
+  if (error != TH_OK) return error;
+  run->outcome.is_checkpoint = true;
+  return th_fail(TH_ERR_CANCELED,
+                 "job %llu was canceled at epoch %u, step %u because its host was stopped; its "
+                 "checkpoint is kept: start the job again with it as the model to go on",
+                 job, at.epoch, at.step);
+}
+
+/* The outcome stays; all else is given back at once, as it may be many times larger. */
+static void run_settle(th_run *run, th_error error) {
+  run->outcome.error = error;
+  if (error != TH_OK) snprintf(run->outcome.text, sizeof run->outcome.text, "%s", th_error_text());
+  th_inference_destroy(run->inference);
+  run->inference = NULL;
+  th_trainer_destroy(run->trainer);
+  run->trainer = NULL;
+  th_run_release_arrays(run);
+}
+
+bool th_run_advance(th_run *run, th_team *team, int64_t until_ns) {
+  th_error error = TH_ERR_AGAIN;
+  if (th_run_wished(run) == TH_WISH_NONE) error = run_work(run, team, until_ns);
+  if (error == TH_ERR_AGAIN && th_run_wished(run) == TH_WISH_NONE) return false;
+  if (error == TH_OK) error = run_save(run);
+  if (error == TH_ERR_AGAIN) error = run_break_off(run);
+  run_settle(run, error);
+  return true;
+}
+
+void th_run_abandon(th_run *run) {
+  run_settle(run, run_break_off(run));
+}
