@@ -1,0 +1,194 @@
+/* The main job: train through the daemon, see it happen, get the weights, use them. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/host.h"
+
+static th_test_host host;
+static th_test_data data;
+
+static void setup(void) {
+  test_host_start(&host, NULL);
+  data = test_data_create(3000, 20, 1);
+}
+
+static void teardown(void) {
+  test_data_free(&data);
+  test_host_stop(&host);
+}
+
+TestSuite(system_train, .init = setup, .fini = teardown, .timeout = 120);
+
+#define SPEC                                                                                   \
+  "{\"hidden\": [32, 16], \"epochs\": 4, \"batch_size\": 64, \"dropout\": 0.1, \"seed\": 42, " \
+  "\"validation_split\": 0.2, \"early_stopping_patience\": 3}"
+
+Test(system_train, host_and_local_give_the_same_model_bit_for_bit) {
+  th_job_request request = test_train_request(&data, SPEC);
+  th_adapter *by_host = test_adapter_open(&host, NULL);
+  th_adapter *by_local = test_adapter_open(NULL, NULL);
+  th_result from_host = test_job_run(by_host, &request);
+  th_result from_local = test_job_run(by_local, &request);
+  cr_assert_gt(from_host.output_bytes, 20 * 32 * sizeof(float));
+  cr_assert_eq(from_host.output_bytes, from_local.output_bytes);
+  cr_assert_eq(memcmp(from_host.output, from_local.output, from_host.output_bytes), 0);
+  th_result_fini(&from_host);
+  th_result_fini(&from_local);
+  th_adapter_close(by_host);
+  th_adapter_close(by_local);
+}
+
+Test(system_train, a_model_evaluates_and_predicts_through_the_daemon) {
+  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_job_request request = test_train_request(&data, SPEC);
+  th_result model = test_job_run(adapter, &request);
+  th_test_data fresh = test_data_create(500, 20, 99);
+  th_job_request evaluate = test_train_request(&fresh, NULL);
+  evaluate.kind = TH_JOB_EVALUATE;
+  evaluate.model = model.output;
+  evaluate.model_bytes = model.output_bytes;
+  th_result evaluation = test_job_run(adapter, &evaluate);
+  const char *accuracy = strstr(evaluation.card, "\"accuracy\":");
+  cr_assert_not_null(accuracy, "%s", evaluation.card);
+  cr_assert_gt(strtod(accuracy + strlen("\"accuracy\":"), NULL), 0.95, "%s", evaluation.card);
+
+  th_job_request predict = evaluate;
+  predict.kind = TH_JOB_PREDICT;
+  predict.labels = NULL;
+  th_result logits = test_job_run(adapter, &predict);
+  cr_assert_eq(memcmp(logits.output, "\x93NUMPY", 6), 0);
+  cr_assert_eq(logits.output_bytes % 64, 500 * 2 * sizeof(float) % 64);
+  th_result_fini(&model);
+  th_result_fini(&evaluation);
+  th_result_fini(&logits);
+  test_data_free(&fresh);
+  th_adapter_close(adapter);
+}
+
+typedef struct story {
+  uint32_t epochs, phases;
+  th_phase last_phase;
+  double last_fraction;
+} story;
+
+static bool listen_to(void *user, th_job *job, const th_event *event) {
+  story *heard = user;
+  th_progress progress;
+  if (th_job_progress(job, &progress) == TH_OK) {
+    cr_assert_geq(progress.fraction, heard->last_fraction, "progress went backwards");
+    heard->last_fraction = progress.fraction;
+  }
+  if (event->kind == TH_EVENT_EPOCH) {
+    cr_assert_eq(event->epoch, heard->epochs + 1, "epochs come in order, none missing");
+    cr_assert(isfinite(event->loss) && isfinite(event->validation_loss));
+    heard->epochs++;
+  }
+  if (event->kind == TH_EVENT_PHASE) {
+    heard->phases++;
+    heard->last_phase = event->phase;
+  }
+  return true;
+}
+
+Test(system_train, every_epoch_is_told_and_the_end_comes_last) {
+  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_job_request request = test_train_request(&data, SPEC);
+  th_job *job;
+  story heard = {0};
+  cr_assert_eq(th_job_start(adapter, &request, &job), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_job_follow(job, listen_to, &heard), TH_OK, "%s", th_error_text());
+  th_progress progress;
+  cr_assert_eq(th_job_progress(job, &progress), TH_OK);
+  cr_assert_eq(heard.epochs, progress.epoch);
+  cr_assert_eq(progress.epochs, progress.epoch);
+  cr_assert_eq(heard.last_phase, TH_PHASE_DONE);
+  cr_assert_eq(progress.phase, TH_PHASE_DONE);
+  cr_assert_eq(progress.fraction, 1.0);
+  cr_assert_geq(progress.best_epoch, 1);
+  th_event event;
+  cr_assert_eq(th_job_next(job, &event, 0), TH_ERR_NOT_FOUND, "after the end there is nothing");
+  th_job_close(job);
+  th_adapter_close(adapter);
+}
+
+Test(system_train, an_early_stop_ends_at_100_percent_and_says_why) {
+  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_job_request request = test_train_request(
+      &data,
+      "{\"epochs\": 500, \"validation_split\": 0.3, \"early_stopping_patience\": 1, "
+      "\"early_stopping_min_delta\": 0.05, \"learning_rate\": 0.01}");
+  th_job *job;
+  th_progress progress;
+  cr_assert_eq(th_job_start(adapter, &request, &job), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_job_follow(job, NULL, NULL), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_job_progress(job, &progress), TH_OK);
+  cr_assert_eq(progress.stop_reason, TH_STOP_EARLY);
+  cr_assert_lt(progress.epoch, 500);
+  cr_assert_eq(progress.epochs, progress.epoch);
+  cr_assert_eq(progress.fraction, 1.0);
+  th_job_close(job);
+  th_adapter_close(adapter);
+}
+
+Test(system_train, an_event_loop_follows_a_job_by_its_descriptor) {
+  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_job_request request = test_train_request(&data, SPEC);
+  th_job *job;
+  cr_assert_eq(th_job_start(adapter, &request, &job), TH_OK, "%s", th_error_text());
+  struct pollfd descriptor = {.fd = th_adapter_fd(adapter), .events = POLLIN};
+  bool is_over = false;
+  while (!is_over) {
+    if (th_adapter_arm(adapter) == TH_OK)
+      cr_assert_eq(poll(&descriptor, 1, 10000), 1, "ten seconds without an event");
+    th_event event;
+    th_error error;
+    while ((error = th_job_next(job, &event, 0)) == TH_OK)
+      is_over |= event.kind == TH_EVENT_PHASE && event.phase == TH_PHASE_DONE;
+    cr_assert(error == TH_ERR_AGAIN || (is_over && error == TH_ERR_NOT_FOUND), "%s",
+              th_error_text());
+  }
+  th_job_close(job);
+  th_adapter_close(adapter);
+}
+
+Test(system_train, bad_specifications_and_data_fail_visibly_and_name_the_place) {
+  static const struct {
+    const char *spec;
+    th_error error;
+    const char *word;
+  } rows[] = {
+      {"{\"learnin_rate\": 0.1}", TH_ERR_USAGE, "learning_rate"},
+      {"{\"activation\": \"rleu\"}", TH_ERR_USAGE, "relu"},
+      {"{\"batch_size\": -1}", TH_ERR_USAGE, "batch_size"},
+      {"{\"hidden\": [99999999999]}", TH_ERR_USAGE, "hidden"},
+      {"{\"epochs\": 3", TH_ERR_USAGE, "line"},
+  };
+  th_adapter *adapter = test_adapter_open(&host, NULL);
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    th_job_request request = test_train_request(&data, rows[i].spec);
+    th_job *job;
+    cr_assert_eq(th_job_start(adapter, &request, &job), rows[i].error, "%s", rows[i].spec);
+    cr_assert_not_null(strstr(th_error_text(), rows[i].word), "%s", th_error_text());
+  }
+  data.features[17 * 20 + 3] = NAN;
+  th_job_request request = test_train_request(&data, "{}");
+  th_job *job;
+  cr_assert_eq(th_job_start(adapter, &request, &job), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_job_follow(job, NULL, NULL), TH_ERR_DATA);
+  cr_assert_not_null(strstr(th_error_text(), "17"), "%s", th_error_text());
+  th_result result;
+  cr_assert_eq(th_job_result(job, &result), TH_ERR_DATA);
+  th_job_close(job);
+
+  data.features[17 * 20 + 3] = 0;
+  request = test_train_request(&data, "{\"learning_rate\": 1e30, \"optimizer\": \"sgd\"}");
+  cr_assert_eq(th_job_start(adapter, &request, &job), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_job_follow(job, NULL, NULL), TH_ERR_DIVERGED);
+  cr_assert_not_null(strstr(th_error_text(), "epoch 1"), "%s", th_error_text());
+  th_job_close(job);
+  th_adapter_close(adapter);
+}
