@@ -283,69 +283,6 @@ void th_job_progress(th_job *job, th_progress *progress) {
   progress->error = TH_OK;
 }
 
-static void event_describe(const th_progress *progress, uint32_t kind, th_wire_event *event) {
-  *event = (th_wire_event){
-      .job = progress->job,
-      .kind = kind,
-      .status = progress->error,
-      .phase = progress->phase,
-      .epoch = progress->epoch,
-      .step = progress->step,
-      .loss = (float)progress->loss,
-      .accuracy = (float)progress->accuracy,
-      .validation_loss = (float)progress->validation_loss,
-      .validation_accuracy = (float)progress->validation_accuracy,
-  };
-}
-
-static void epoch_describe(uint64_t job, const th_epoch *epoch, uint32_t steps,
-                           th_wire_event *event) {
-  *event = (th_wire_event){
-      .job = job,
-      .kind = TH_WIRE_EVENT_EPOCH,
-      .phase = TH_PHASE_TRAINING,
-      .epoch = epoch->epoch,
-      .step = steps,
-      .loss = (float)epoch->loss,
-      .accuracy = (float)epoch->accuracy,
-      .validation_loss = (float)epoch->validation_loss,
-      .validation_accuracy = (float)epoch->validation_accuracy,
-  };
-}
-
-/* Steps that went by since the last one told. */
-static uint32_t steps_between(const th_told *told, const th_progress *now) {
-  uint64_t before = (uint64_t)told->epoch * now->steps + told->step;
-  uint64_t after = (uint64_t)now->epoch * now->steps + now->step;
-  uint64_t between = after > before + 1 ? after - before - 1 : 0;
-  return between > UINT32_MAX ? UINT32_MAX : (uint32_t)between;
-}
-
-th_error th_job_next_event(th_job *job, th_wire_event *event) {
-  /* The snapshot comes first: when it says that the job is over, the history read after it is
-   * whole. */
-  th_progress now;
-  th_job_progress(job, &now);
-  th_told *told = &job->told;
-  th_epoch epoch;
-  if (job->run != NULL && th_run_epoch_after(job->run, told->epochs, &epoch) == TH_OK) {
-    epoch_describe(job->number, &epoch, now.steps, event);
-    told->epochs = epoch.epoch;
-    return TH_OK;
-  }
-  if (now.phase != told->phase) {
-    event_describe(&now, TH_WIRE_EVENT_PHASE, event);
-    told->phase = now.phase;
-    return TH_OK;
-  }
-  if (now.epoch == told->epoch && now.step == told->step) return TH_ERR_AGAIN;
-  event_describe(&now, TH_WIRE_EVENT_STEP, event);
-  event->coalesced = steps_between(told, &now);
-  told->epoch = now.epoch;
-  told->step = now.step;
-  return TH_OK;
-}
-
 /* ---- results ---- */
 
 /* A result that the disk refused, in a file that only exists in memory. */

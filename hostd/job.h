@@ -17,7 +17,8 @@
 
 /** How far a session has been told about a job. */
 typedef struct th_told {
-  uint32_t phase;
+  uint32_t phases; /**< bit p: phase p */
+  uint32_t phase; /**< the newest */
   uint32_t epochs; /**< whole epochs */
   uint32_t epoch, step; /**< the newest step */
 } th_told;
