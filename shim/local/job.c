@@ -1,0 +1,302 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "shim/local/session.h"
+
+/* Jobs kept at once, results and all. */
+#define JOBS_MAX 1024
+
+/* Waiting threads are not woken for steps more often than this: a step may take microseconds, and
+ * the cores that would tell of it are those that train. */
+#define STEP_NEWS_NS (10 * TH_NS_PER_MS)
+
+/* ---- news ---- */
+
+static void session_notify(th_way_session *session) {
+  pthread_cond_broadcast(&session->changed);
+  if (!session->is_armed) return;
+  session->is_armed = false;
+  uint64_t one = 1;
+  /* It cannot be full: it is emptied whenever it is armed. */
+  ssize_t written = write(session->event_fd, &one, sizeof one);
+  (void)written;
+}
+
+static bool progress_is_news(th_local_job *job, const th_progress *progress) {
+  int64_t now_ns = th_clock_now_ns();
+  bool is_news = progress->phase != job->phase || progress->epoch != job->epoch ||
+                 progress->step == progress->steps || now_ns >= job->step_news_ns;
+  if (!is_news) return false;
+  job->phase = progress->phase;
+  job->epoch = progress->epoch;
+  job->step_news_ns = now_ns + STEP_NEWS_NS;
+  return true;
+}
+
+static void job_sweep(th_local_job *job) {
+  if (!job->is_forgotten || !job->is_over || job->handles > 0) return;
+  th_local_job **at = &job->session->jobs;
+  while (*at != job) at = &(*at)->next;
+  *at = job->next;
+  th_run_destroy(job->run);
+  free(job);
+}
+
+/* On a thread of the scheduler. */
+static void run_changed(void *user, th_run *run, const th_progress *progress) {
+  (void)run;
+  th_local_job *job = user;
+  th_way_session *session = job->session;
+  pthread_mutex_lock(&session->lock);
+  if (progress_is_news(job, progress)) session_notify(session);
+  if (progress->phase >= TH_PHASE_DONE) {
+    job->is_over = true;
+    job_sweep(job);
+  }
+  pthread_mutex_unlock(&session->lock);
+}
+
+/* ---- jobs ---- */
+
+/* Sizes that overflow here do so in th_run_create, which multiplies again to judge them. */
+static th_run_request request_convert(const th_job_request *request) {
+  th_run_request converted = {
+      .kind = request->kind,
+      .spec = request->spec != NULL ? request->spec : "",
+      .rows = request->rows,
+      .width = request->width,
+  };
+  converted.spec_bytes = strlen(converted.spec);
+  if (request->features != NULL)
+    converted.array_bytes[TH_ARRAY_FEATURES] =
+        request->rows * request->width * sizeof *request->features;
+  if (request->labels != NULL)
+    converted.array_bytes[TH_ARRAY_LABELS] = request->rows * sizeof *request->labels;
+  if (request->model != NULL) converted.array_bytes[TH_ARRAY_MODEL] = request->model_bytes;
+  return converted;
+}
+
+static th_error arrays_copy(th_run *run, const th_job_request *request,
+                            const uint64_t bytes[TH_ARRAY_COUNT]) {
+  const void *const arrays[TH_ARRAY_COUNT] = {
+      [TH_ARRAY_FEATURES] = request->features,
+      [TH_ARRAY_LABELS] = request->labels,
+      [TH_ARRAY_MODEL] = request->model,
+  };
+  for (int i = 0; i < TH_ARRAY_COUNT; i++) {
+    th_error error = th_run_receive(run, (th_array)i, 0, arrays[i], (size_t)bytes[i]);
+    if (error != TH_OK) return error;
+  }
+  return TH_OK;
+}
+
+static void handle_link(th_way_job *handle, th_local_job *job) {
+  th_way_session *session = job->session;
+  handle->job = job;
+  handle->next = session->handles;
+  session->handles = handle;
+  job->handles++;
+}
+
+static th_error job_admit(th_way_session *session, uint64_t *number) {
+  pthread_mutex_lock(&session->lock);
+  bool has_room = th_local_jobs_count(session) < JOBS_MAX;
+  if (has_room) *number = ++session->number;
+  pthread_mutex_unlock(&session->lock);
+  if (has_room) return TH_OK;
+  return th_fail(TH_ERR_BUSY, "this process keeps %d jobs already; forget one first", JOBS_MAX);
+}
+
+/* The run is made whole before anyone can see it, so that a refusal leaves nothing behind. */
+static th_error job_create(th_way_session *session, const th_job_request *request,
+                           th_local_job **created) {
+  uint64_t number = 0;
+  th_error error = job_admit(session, &number);
+  if (error != TH_OK) return error;
+  th_local_job *job = calloc(1, sizeof *job);
+  if (job == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a job");
+  job->session = session;
+  th_run_request converted = request_convert(request);
+  error = th_run_create(number, &converted, &session->device, run_changed, job, &job->run);
+  if (error == TH_OK) error = arrays_copy(job->run, request, converted.array_bytes);
+  if (error == TH_OK) {
+    *created = job;
+    return TH_OK;
+  }
+  th_run_destroy(job->run);
+  free(job);
+  return error;
+}
+
+static th_error job_start(th_way_session *session, const th_job_request *request,
+                          th_way_job **started) {
+  th_way_job *handle = calloc(1, sizeof *handle);
+  if (handle == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a job's handle");
+  th_local_job *job = NULL;
+  th_error error = job_create(session, request, &job);
+  if (error != TH_OK) {
+    free(handle);
+    return error;
+  }
+  pthread_mutex_lock(&session->lock);
+  session->bytes_taken += th_run_bytes(job->run);
+  job->next = session->jobs;
+  session->jobs = job;
+  handle_link(handle, job);
+  pthread_mutex_unlock(&session->lock);
+  th_scheduler_add(session->scheduler, job->run, TH_LOCAL_SESSION);
+  *started = handle;
+  return TH_OK;
+}
+
+static th_error job_attach(th_way_session *session, uint64_t number, th_way_job **attached) {
+  th_way_job *handle = calloc(1, sizeof *handle);
+  if (handle == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a job's handle");
+  pthread_mutex_lock(&session->lock);
+  th_local_job *job = session->jobs;
+  while (job != NULL && (job->is_forgotten || th_run_job(job->run) != number)) job = job->next;
+  if (job != NULL) handle_link(handle, job);
+  pthread_mutex_unlock(&session->lock);
+  if (job == NULL) {
+    free(handle);
+    return th_fail(TH_ERR_NOT_FOUND, "this process has no job %llu", (unsigned long long)number);
+  }
+  *attached = handle;
+  return TH_OK;
+}
+
+static uint64_t job_number(const th_way_job *handle) {
+  return th_run_job(handle->job->run);
+}
+
+static th_error job_progress(th_way_job *handle, th_progress *progress) {
+  th_run_progress(handle->job->run, progress);
+  return TH_OK;
+}
+
+static void session_wait(th_way_session *session, int64_t deadline_ns) {
+  struct timespec until = {.tv_sec = deadline_ns / TH_NS_PER_S,
+                           .tv_nsec = deadline_ns % TH_NS_PER_S};
+  pthread_cond_clockwait(&session->changed, &session->lock, CLOCK_MONOTONIC, &until);
+}
+
+static th_error job_next(th_way_job *handle, th_event *event, int64_t timeout_ns) {
+  th_way_session *session = handle->job->session;
+  int64_t deadline_ns = timeout_ns < 0 ? TH_FOREVER : th_clock_deadline_ns(timeout_ns);
+  pthread_mutex_lock(&session->lock);
+  th_error error = th_cursor_next(&handle->cursor, handle->job->run, event);
+  while (error == TH_ERR_AGAIN && th_clock_now_ns() < deadline_ns) {
+    session_wait(session, deadline_ns);
+    error = th_cursor_next(&handle->cursor, handle->job->run, event);
+  }
+  if (error == TH_OK) session->events++;
+  pthread_mutex_unlock(&session->lock);
+  unsigned long long number = job_number(handle);
+  if (error == TH_ERR_NOT_FOUND)
+    return th_fail(error, "job %llu is over and its last event was taken", number);
+  if (error == TH_ERR_AGAIN && timeout_ns != 0)
+    return th_fail(TH_ERR_TIMEOUT, "nothing new from job %llu in the time given", number);
+  return error;
+}
+
+static th_error job_cancel(th_way_job *handle) {
+  th_run_cancel(handle->job->run);
+  return TH_OK;
+}
+
+static th_error buffer_copy(const th_buffer *from, void **data, size_t *bytes) {
+  /* A NUL follows, for what is text. */
+  char *copy = malloc(from->bytes + 1);
+  if (copy == NULL)
+    return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate %zu bytes for a result", from->bytes);
+  if (from->bytes > 0) memcpy(copy, from->data, from->bytes);
+  copy[from->bytes] = '\0';
+  *data = copy;
+  *bytes = from->bytes;
+  return TH_OK;
+}
+
+static th_error outcome_copy(const th_outcome *outcome, th_result *result) {
+  void *card;
+  th_error error = buffer_copy(&outcome->card, &card, &result->card_bytes);
+  if (error != TH_OK) return error;
+  if (outcome->output.bytes > 0)
+    error = buffer_copy(&outcome->output, &result->output, &result->output_bytes);
+  if (error != TH_OK) {
+    free(card);
+    return error;
+  }
+  result->card = card;
+  return TH_OK;
+}
+
+/* An outcome never changes again, and the handle keeps it: it is copied without the lock. */
+static th_error job_result(th_way_job *handle, th_result *result) {
+  th_local_job *job = handle->job;
+  pthread_mutex_lock(&job->session->lock);
+  bool is_forgotten = job->is_forgotten;
+  pthread_mutex_unlock(&job->session->lock);
+  if (is_forgotten)
+    return th_fail(TH_ERR_NOT_FOUND, "job %llu was forgotten, and its result with it",
+                   (unsigned long long)job_number(handle));
+  if (!th_run_is_over(job->run)) return TH_ERR_AGAIN;
+  const th_outcome *outcome = th_run_outcome(job->run);
+  if (outcome->error != TH_OK) return th_fail(outcome->error, "%s", outcome->text);
+  th_result copy = {.kind = th_run_kind(job->run)};
+  th_error error = outcome_copy(outcome, &copy);
+  if (error == TH_OK) *result = copy;
+  return error;
+}
+
+static th_error job_forget(th_way_job *handle) {
+  th_local_job *job = handle->job;
+  pthread_mutex_lock(&job->session->lock);
+  bool is_forgotten = job->is_forgotten;
+  job->is_forgotten = true;
+  pthread_mutex_unlock(&job->session->lock);
+  if (is_forgotten)
+    return th_fail(TH_ERR_NOT_FOUND, "job %llu was forgotten before",
+                   (unsigned long long)job_number(handle));
+  th_run_cancel(job->run);
+  return TH_OK;
+}
+
+static void job_close(th_way_job *handle) {
+  if (handle == NULL) return;
+  th_local_job *job = handle->job;
+  th_way_session *session = job->session;
+  pthread_mutex_lock(&session->lock);
+  th_way_job **at = &session->handles;
+  while (*at != handle) at = &(*at)->next;
+  *at = handle->next;
+  job->handles--;
+  job_sweep(job);
+  pthread_mutex_unlock(&session->lock);
+  free(handle);
+}
+
+/* ---- the way ---- */
+
+const th_way th_way_local = {
+    .error_text = th_error_text,
+    .open = th_local_open,
+    .close = th_local_close,
+    .health = th_local_health,
+    .jobs = th_local_jobs,
+    .sessions = th_local_sessions,
+    .statistics = th_local_statistics,
+    .fd = th_local_fd,
+    .arm = th_local_arm,
+    .start = job_start,
+    .attach = job_attach,
+    .number = job_number,
+    .progress = job_progress,
+    .next = job_next,
+    .cancel = job_cancel,
+    .result = job_result,
+    .forget = job_forget,
+    .job_close = job_close,
+};
