@@ -2,19 +2,23 @@
  * libtrainhost: train neural networks through trainhostd, or in this process, by one decision made
  * once.
  *
- *   th_manager *manager;  th_adapter *adapter;  th_job *job;  th_result result;
- *   if (th_manager_from_env(&manager) || th_adapter_open(manager, NULL, &adapter))
- * …th_error_text()… th_job_start(adapter, &(th_job_request){.kind = TH_JOB_TRAIN, .spec =
- * "{\"hidden\": [64, 32]}", …}, &job); th_job_follow(job, on_event, NULL); th_job_result(job,
- * &result);
+ *   th_manager *manager;
+ *   th_adapter *adapter;
+ *   th_job *job;
+ *   th_result result;
+ *   if (th_manager_from_env(&manager) || th_adapter_open(manager, NULL, &adapter)) …
+ *   th_job_request request = {.kind = TH_JOB_TRAIN, .spec = "{\"hidden\": [64, 32]}", …};
+ *   if (th_job_start(adapter, &request, &job) || th_job_follow(job, on_event, NULL) ||
+ *       th_job_result(job, &result))
+ *     fprintf(stderr, "%s\n", th_error_text());
  *
  * Every call that can fail returns a th_error; if it is not TH_OK, th_error_text() says on the same
  * thread what was tried, with what, and what to do. No call blocks for longer than its time-out;
  * none prints, exits or raises a signal.
  *
  * Threads: an adapter and its jobs may be used from several threads at once; one job by one thread
- * at a time. Fork:    a child must open its own adapter; calls on an inherited one return
- * TH_ERR_USAGE.
+ *          at a time.
+ * Fork:    a child must open its own adapter; calls on an inherited one return TH_ERR_USAGE.
  */
 #ifndef TRAINHOST_H
 #define TRAINHOST_H
@@ -207,7 +211,12 @@ typedef struct th_job_request {
  */
 TH_USE th_error th_job_start(th_adapter *adapter, const th_job_request *request, th_job **job);
 
-/** Find a job of this user again, by number. @return as th_job_start; TH_ERR_NOT_FOUND. */
+/**
+ * Find a job of this user again, by number.
+ *
+ * @return as th_job_start; TH_ERR_NOT_FOUND; TH_ERR_BUSY if another session follows it, or this
+ *         adapter has a handle of it already.
+ */
 TH_USE th_error th_job_attach(th_adapter *adapter, uint64_t number, th_job **job);
 
 TH_API uint64_t th_job_number(const th_job *job);
@@ -217,8 +226,10 @@ TH_API uint64_t th_job_number(const th_job *job);
 TH_USE th_error th_job_progress(th_job *job, th_progress *progress);
 
 typedef enum th_event_kind {
-  TH_EVENT_PHASE = 1, /**< the job entered progress.phase; never lost */
-  TH_EVENT_EPOCH = 2, /**< an epoch ended; in order, lost only where the history is thinned */
+  TH_EVENT_PHASE = 1, /**< the job entered `phase`; lost only with a thinned epoch's own turn
+                         through TRAINING and VALIDATING */
+  TH_EVENT_EPOCH = 2, /**< an epoch ended; in order, lost only where the history is thinned: at the
+                         host, or because thousands of events wait here to be taken */
   TH_EVENT_STEP = 3, /**< the newest step; older ones may be left out */
 } th_event_kind;
 
@@ -227,7 +238,7 @@ typedef struct th_event {
   th_phase phase;
   th_error error; /**< of a phase FAILED or CANCELED */
   uint32_t epoch, step;
-  uint32_t coalesced; /**< steps left out before this one */
+  uint32_t coalesced; /**< steps (of an EPOCH: epochs) left out before this one */
   double loss, accuracy, validation_loss, validation_accuracy; /**< NaN: none */
 } th_event;
 

@@ -1,0 +1,38 @@
+/**
+ * The arrays of a job on their way through the arena: batches into free slots, and each slot free
+ * again when the daemon completes it.
+ *
+ * The slots are shared by all jobs and threads of a session; the number of free ones is the
+ * backpressure.
+ */
+#ifndef TH_SHIM_SENDER_H
+#define TH_SHIM_SENDER_H
+
+#include "shim/session.h"
+
+enum { TH_SENDER_ARRAYS = 3 };
+
+/** What a job is fed, in the order of th_wire_start.array_bytes: features, labels, model. */
+typedef struct th_cargo {
+  const uint8_t *data[TH_SENDER_ARRAYS];
+  uint64_t bytes[TH_SENDER_ARRAYS]; /**< 0: not sent */
+} th_cargo;
+
+/** A request that was judged, as cargo. */
+th_cargo th_cargo_of(const th_job_request *request);
+
+/**
+ * Send all of it and wait until the daemon has taken it.
+ *
+ * @return TH_OK; what the daemon completed a batch with, or ended the job with, without its text;
+ *         TH_ERR_HOST_STALLED; TH_ERR_HOST_LOST; TH_ERR_PROTOCOL.
+ *
+ * Threads: takes session->lock, but not while it copies.
+ */
+th_error th_sender_send(th_way_session *session, th_way_job *job, const th_cargo *cargo);
+
+/** The daemon has taken a batch: its slot is free again. Wants session->lock held.
+ *  @return TH_OK; TH_ERR_PROTOCOL if no such batch was sent. */
+th_error th_sender_complete(th_way_session *session, const th_wire_event *event);
+
+#endif

@@ -1,0 +1,256 @@
+/* How threads wait for events.
+ *
+ * One thread at a time watches: it sleeps on the doorbell and the socket for all. The others
+ * follow: they sleep on a condition that every look which took something, and every end of a watch,
+ * broadcasts. No wake-up is lost, because
+ *
+ * - a watcher publishes that it sleeps and then looks at the queue once more, before it gives the
+ * lock away: an event is seen then, or its producer sees the flag and rings;
+ * - only the watcher empties the doorbell. If another thread takes the event first, the ring still
+ *   ends the watch;
+ * - a follower decides to sleep under the lock, and all events are taken under it. When a watch
+ * ends, the first follower to wake becomes the next watcher;
+ * - an armed event loop is a sleeper without a thread: a watch that ends sets the flag again for
+ * it, and whoever takes events rings its own eventfd. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "ipc/doorbell.h"
+#include "shim/sender.h"
+#include "shim/session.h"
+
+/* As long as going to sleep and being woken takes: spinning longer never pays. */
+#define SPIN_NS_MAX INT64_C(20000)
+/* Spinning that failed so often that this little is left is given up. */
+#define SPIN_NS_MIN INT64_C(1000)
+
+/* ---- taking events ---- */
+
+static bool events_are_waiting(th_way_session *session) {
+  /* Acquire is th_ring_take's affair; this only decides whether to sleep. */
+  uint32_t tail = atomic_load_explicit(&session->region.status->event_tail, memory_order_relaxed);
+  return tail != session->events.index;
+}
+
+static th_error news_convert(const th_wire_event *wire, th_phase phase, th_event *event) {
+  bool is_phase = wire->kind == TH_WIRE_EVENT_PHASE;
+  if (is_phase && (wire->phase < TH_PHASE_RECEIVING || wire->phase > TH_PHASE_CANCELED))
+    return th_fail(TH_ERR_PROTOCOL, "the daemon tells of a phase %u, which there is not",
+                   wire->phase);
+  *event = (th_event){
+      .kind = (th_event_kind)(wire->kind - TH_WIRE_EVENT_PHASE + TH_EVENT_PHASE),
+      .phase = is_phase ? (th_phase)wire->phase : phase,
+      .epoch = wire->epoch,
+      .step = wire->step,
+      .coalesced = wire->coalesced,
+      .loss = wire->loss,
+      .accuracy = wire->accuracy,
+      .validation_loss = wire->validation_loss,
+      .validation_accuracy = wire->validation_accuracy,
+  };
+  if (event->phase == TH_PHASE_CANCELED) event->error = TH_ERR_CANCELED;
+  /* An unknown reason is still a failure. */
+  if (event->phase == TH_PHASE_FAILED)
+    event->error = wire->status < TH_OK && wire->status >= TH_ERR_SYSTEM ? (th_error)wire->status
+                                                                         : TH_ERR_PROTOCOL;
+  return TH_OK;
+}
+
+/* News of jobs that nobody here follows are no mistake: the daemon may not know yet that a job was
+ * given up. */
+static th_error news_deliver(th_way_session *session, const th_wire_event *wire) {
+  th_way_job *job = th_session_job(session, wire->job);
+  if (job == NULL) return TH_OK;
+  th_event event;
+  th_error error = news_convert(wire, job->inbox.phase, &event);
+  if (error == TH_OK) th_inbox_put(&job->inbox, &event);
+  return error;
+}
+
+static th_error event_deliver(th_way_session *session, const th_wire_event *event) {
+  switch (event->kind) {
+    case TH_WIRE_EVENT_COMPLETION:
+      return th_sender_complete(session, event);
+    case TH_WIRE_EVENT_PHASE:
+    case TH_WIRE_EVENT_EPOCH:
+    case TH_WIRE_EVENT_STEP:
+      return news_deliver(session, event);
+  }
+  return th_fail(TH_ERR_PROTOCOL, "the daemon put an event of unknown kind %u", event->kind);
+}
+
+void th_session_ring(th_way_session *session, const _Atomic uint32_t *flag) {
+  if (th_doorbell_ring(flag, session->daemon_bell_fd)) session->doorbells++;
+}
+
+static void notice_give(th_way_session *session) {
+  uint64_t one = 1;
+  ssize_t written = write(session->notice_fd, &one, sizeof one);
+  (void)written; /* It is full only if it was rung before. */
+  session->is_armed = false;
+}
+
+void th_session_look(th_way_session *session) {
+  if (session->is_held) return;
+  th_wire_event event;
+  th_error error = TH_OK;
+  uint32_t taken = 0;
+  while (taken < session->region.geometry.event_entries && error == TH_OK) {
+    error = th_ring_take(&session->events, &event);
+    if (error != TH_OK) break;
+    taken++;
+    error = event_deliver(session, &event);
+  }
+  session->events_taken += taken;
+  if (error != TH_OK && error != TH_ERR_AGAIN) (void)th_link_end(&session->link, error);
+  if (taken == 0) return;
+  th_session_ring(session, &session->region.status->daemon_wants_room);
+  pthread_cond_broadcast(&session->changed);
+  if (session->is_armed) notice_give(session);
+}
+
+/* ---- sleeping ---- */
+
+/* Who looks after a long absence, or was itself stopped together with the daemon, has not seen a
+ * heart stand still: it must watch for a few beats first. */
+static bool heart_stands_still(th_way_session *session, int64_t now_ns) {
+  th_pulse *pulse = &session->pulse;
+  uint64_t beat = atomic_load_explicit(&session->region.status->heartbeat, memory_order_relaxed);
+  int64_t verdict_ns = pulse->moved_ns + pulse->stall_timeout_ns;
+  if (beat != pulse->beat) {
+    pulse->beat = beat;
+    pulse->moved_ns = now_ns;
+  } else if (now_ns - pulse->looked_ns > pulse->grace_ns && verdict_ns < now_ns + pulse->grace_ns) {
+    pulse->moved_ns = now_ns + pulse->grace_ns - pulse->stall_timeout_ns;
+  }
+  pulse->looked_ns = now_ns;
+  return now_ns - pulse->moved_ns >= pulse->stall_timeout_ns;
+}
+
+static th_error fail_stalled(th_way_session *session) {
+  return th_fail(TH_ERR_HOST_STALLED,
+                 "the heartbeat of trainhostd at %s has stood still for %" PRId64
+                 " ms: it is stopped or blocked; the session goes on if it does",
+                 session->link.path, session->pulse.stall_timeout_ns / TH_NS_PER_MS);
+}
+
+static void cpu_relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static bool spin(th_way_session *session, uint32_t index, int64_t until_ns) {
+  const _Atomic uint32_t *tail = &session->region.status->event_tail;
+  do {
+    if (atomic_load_explicit(tail, memory_order_relaxed) != index) return true;
+    cpu_relax();
+  } while (th_clock_now_ns() < until_ns);
+  return false;
+}
+
+/* Spin for a moment if that has paid lately. @return whether an event came. */
+static bool watch_spin(th_way_session *session, int64_t until_ns) {
+  int64_t now_ns = th_clock_now_ns();
+  if (!session->has_free_cpu || session->spin_ns < SPIN_NS_MIN) return false;
+  uint32_t index = session->events.index;
+  int64_t spin_until_ns = now_ns + session->spin_ns;
+  pthread_mutex_unlock(&session->lock);
+  bool has_come = spin(session, index, spin_until_ns < until_ns ? spin_until_ns : until_ns);
+  pthread_mutex_lock(&session->lock);
+  session->spin_ns = has_come ? SPIN_NS_MAX : session->spin_ns / 2;
+  return has_come;
+}
+
+static void watch_poll(th_way_session *session, int64_t until_ns) {
+  struct pollfd fds[] = {{.fd = session->client_bell_fd, .events = POLLIN},
+                         {.fd = session->link.fd, .events = POLLRDHUP}};
+  int64_t now_ns = th_clock_now_ns();
+  int64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+  struct timespec timeout = {.tv_sec = left_ns / TH_NS_PER_S, .tv_nsec = left_ns % TH_NS_PER_S};
+  pthread_mutex_unlock(&session->lock);
+  int count = ppoll(fds, 2, &timeout, NULL);
+  int64_t slept_ns = th_clock_now_ns() - now_ns;
+  pthread_mutex_lock(&session->lock);
+  if (count <= 0) return;
+  if (fds[1].revents != 0) (void)th_link_end_lost(&session->link);
+  if (fds[0].revents != 0 && slept_ns < SPIN_NS_MAX) session->spin_ns = SPIN_NS_MAX;
+}
+
+static void watch(th_way_session *session, int64_t until_ns) {
+  session->is_watched = true;
+  if (!watch_spin(session, until_ns)) {
+    _Atomic uint32_t *flag = &session->region.ctl->client_sleeps;
+    th_doorbell_sleep(flag);
+    if (!events_are_waiting(session)) watch_poll(session, until_ns);
+    th_doorbell_wake(flag, session->client_bell_fd);
+    if (session->is_armed) th_doorbell_sleep(flag);
+  }
+  session->is_watched = false;
+  pthread_cond_broadcast(&session->changed);
+}
+
+static void follow(th_way_session *session, int64_t until_ns) {
+  struct timespec until = {.tv_sec = until_ns / TH_NS_PER_S, .tv_nsec = until_ns % TH_NS_PER_S};
+  pthread_cond_clockwait(&session->changed, &session->lock, CLOCK_MONOTONIC, &until);
+}
+
+th_error th_session_sleep(th_way_session *session, int64_t deadline_ns) {
+  int64_t now_ns = th_clock_now_ns();
+  if (now_ns >= deadline_ns) th_link_check_hang_up(&session->link);
+  th_error error = th_link_state(&session->link);
+  if (error != TH_OK) return error;
+  if (now_ns >= deadline_ns) return TH_ERR_AGAIN;
+  if (heart_stands_still(session, now_ns)) return fail_stalled(session);
+  int64_t until_ns = now_ns + session->pulse.look_every_ns;
+  if (until_ns > deadline_ns) until_ns = deadline_ns;
+  if (session->is_watched || session->is_held)
+    follow(session, until_ns);
+  else
+    watch(session, until_ns);
+  return TH_OK;
+}
+
+/* ---- the caller's own event loop ---- */
+
+static bool inboxes_are_empty(const th_way_session *session) {
+  for (const th_way_job *job = session->jobs; job != NULL; job = job->next)
+    if (job->is_open && job->inbox.count > 0) return false;
+  return true;
+}
+
+static void notice_empty(th_way_session *session) {
+  uint64_t count;
+  ssize_t taken = read(session->notice_fd, &count, sizeof count);
+  (void)taken; /* It may be empty already. */
+}
+
+th_error th_session_arm(th_way_session *session) {
+  _Atomic uint32_t *flag = &session->region.ctl->client_sleeps;
+  notice_empty(session);
+  if (!session->is_watched) th_doorbell_wake(flag, session->client_bell_fd);
+  session->is_armed = true;
+  th_doorbell_sleep(flag);
+  th_session_look(session);
+  if (inboxes_are_empty(session) && th_link_state(&session->link) == TH_OK) return TH_OK;
+  session->is_armed = false;
+  return TH_ERR_AGAIN;
+}
+
+/* ---- events of a job not yet known ---- */
+
+void th_session_hold(th_way_session *session) {
+  session->is_held = true;
+}
+
+void th_session_release(th_way_session *session) {
+  session->is_held = false;
+  th_session_look(session);
+  pthread_cond_broadcast(&session->changed);
+}
