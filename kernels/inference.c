@@ -1,0 +1,224 @@
+#include "kernels/inference.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "formats/table.h"
+#include "kernels/backend.h"
+#include "kernels/card.h"
+#include "kernels/data.h"
+#include "kernels/loss.h"
+#include "kernels/model.h"
+#include "kernels/pace.h"
+
+struct th_inference {
+  th_spec spec;
+  th_data data;
+  th_device device;
+  th_model model;
+  th_data_facts facts;
+  th_engine *engine;
+  th_trainer_observer *observer;
+  void *user;
+  th_sums sums; /* over the rows done, which sums.rows counts */
+  float *logits; /* predict: of all rows; evaluate: of the rows under way */
+  uint64_t *confusion; /* [classes, classes], the row is the label; NULL to predict */
+  th_pace pace;
+  int64_t created_ns;
+  int64_t told_ns; /* when time was last added up; 0 before the first advance */
+};
+
+static bool is_evaluation(const th_inference *inference) {
+  return inference->data.labels != NULL;
+}
+
+static bool is_over(const th_inference *inference) {
+  return inference->sums.rows == inference->data.rows;
+}
+
+static double mean(double sum, uint64_t rows) {
+  return rows == 0 ? NAN : sum / (double)rows;
+}
+
+static void observer_tell(const th_inference *inference, th_phase phase) {
+  if (inference->observer == NULL) return;
+  const th_sums *sums = &inference->sums;
+  bool labeled = is_evaluation(inference);
+  double left = (double)(inference->data.rows - sums->rows);
+  th_progress progress = {
+      .phase = phase,
+      .history_stride = 1,
+      .fraction = (double)sums->rows / (double)inference->data.rows,
+      .loss = NAN,
+      .accuracy = NAN,
+      .validation_loss = labeled ? mean(sums->loss, sums->rows) : NAN,
+      .validation_accuracy = labeled ? mean((double)sums->correct, sums->rows) : NAN,
+      .samples_per_second = th_pace_rate(&inference->pace),
+      .elapsed_seconds = (double)(th_clock_now_ns() - inference->created_ns) / TH_NS_PER_S,
+      .eta_seconds = is_over(inference) ? 0 : th_pace_eta(&inference->pace, left),
+  };
+  inference->observer(inference->user, &progress);
+}
+
+static void survey_tell(void *user) {
+  observer_tell(user, TH_PHASE_PREPARING);
+}
+
+static th_error engine_create(th_inference *inference, const float *parameters) {
+  th_engine_plan plan = {
+      .spec = &inference->spec,
+      .model = &inference->model,
+      .data = &inference->data,
+      .split = th_permutation_identity((uint32_t)inference->data.rows),
+  };
+  const th_backend *backend = inference->device.backend;
+  th_error error = backend->create(&plan, &inference->engine);
+  if (error != TH_OK) return error;
+  /* Not written through: the table takes what it copies in without const. */
+  th_engine_state state = {.parameters = (float *)(uintptr_t)parameters};
+  return backend->write(inference->engine, &state);
+}
+
+static th_error results_allocate(th_inference *inference) {
+  uint64_t classes = inference->model.classes;
+  uint64_t rows = inference->data.rows;
+  if (is_evaluation(inference)) {
+    rows = inference->device.backend->rows_at_once;
+    if (classes <= UINT32_MAX) inference->confusion = calloc(classes, classes * sizeof(uint64_t));
+  }
+  size_t bytes;
+  if (!__builtin_mul_overflow(rows, classes * sizeof(float), &bytes))
+    inference->logits = malloc(bytes);
+  if (inference->logits == NULL || (is_evaluation(inference) && inference->confusion == NULL))
+    return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " rows of %" PRIu64 " classes", rows,
+                   classes);
+  return TH_OK;
+}
+
+static th_error inference_prepare(th_inference *inference, const void *file, size_t bytes) {
+  float *parameters = NULL;
+  th_error error = th_model_decode(file, bytes, &inference->model, &inference->spec, &parameters);
+  if (error == TH_OK && inference->data.width != inference->model.width)
+    error = th_fail(TH_ERR_DATA, "features: %u columns, but the model takes %u",
+                    inference->data.width, inference->model.width);
+  if (error == TH_OK)
+    error = th_data_survey(&inference->data, inference->model.classes, survey_tell, inference,
+                           &inference->facts);
+  if (error == TH_OK) error = engine_create(inference, parameters);
+  if (error == TH_OK) error = results_allocate(inference);
+  free(parameters);
+  return error;
+}
+
+th_error th_inference_create(const void *model, size_t model_bytes, const th_data *data,
+                             const th_device *device, th_trainer_observer *observer, void *user,
+                             th_inference **inference) {
+  th_inference *made = calloc(1, sizeof *made);
+  if (made == NULL) return th_fail(TH_ERR_SYSTEM, "no memory to apply a model");
+  made->data = *data;
+  made->device = *device;
+  made->observer = observer;
+  made->user = user;
+  made->created_ns = th_clock_now_ns();
+  th_error error = inference_prepare(made, model, model_bytes);
+  if (error == TH_OK)
+    *inference = made;
+  else
+    th_inference_destroy(made);
+  return error;
+}
+
+static void confusion_add(th_inference *inference, uint32_t first, uint32_t count) {
+  uint32_t classes = inference->model.classes;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t label = (uint32_t)inference->data.labels[first + i];
+    uint32_t said = th_loss_argmax(inference->logits + (size_t)i * classes, classes);
+    inference->confusion[(size_t)label * classes + said]++;
+  }
+}
+
+static th_error rows_apply(th_inference *inference, th_team *team) {
+  const th_backend *backend = inference->device.backend;
+  uint32_t first = (uint32_t)inference->sums.rows;
+  uint32_t left = (uint32_t)inference->data.rows - first;
+  uint32_t count = left < backend->rows_at_once ? left : backend->rows_at_once;
+  size_t place = is_evaluation(inference) ? 0 : (size_t)first * inference->model.classes;
+  th_error error = backend->evaluate(inference->engine, team, first, count, &inference->sums,
+                                     inference->logits + place);
+  if (error != TH_OK) return error;
+  if (is_evaluation(inference)) confusion_add(inference, first, count);
+  int64_t now_ns = th_clock_now_ns();
+  th_pace_add(&inference->pace, count, (double)(now_ns - inference->told_ns) / TH_NS_PER_S);
+  inference->told_ns = now_ns;
+  return TH_OK;
+}
+
+th_error th_inference_advance(th_inference *inference, th_team *team, int64_t until_ns) {
+  if (inference->told_ns == 0) inference->told_ns = th_clock_now_ns();
+  while (!is_over(inference)) {
+    th_error error = rows_apply(inference, team);
+    if (error != TH_OK) return error;
+    observer_tell(inference, TH_PHASE_VALIDATING);
+    if (!is_over(inference) && inference->told_ns >= until_ns) return TH_ERR_AGAIN;
+  }
+  return TH_OK;
+}
+
+static json_t *confusion_to_json(const th_inference *inference) {
+  uint32_t classes = inference->model.classes;
+  json_t *matrix = json_array();
+  for (uint32_t label = 0; label < classes; label++) {
+    json_t *row = json_array();
+    bool failed = json_array_append_new(matrix, row) != 0;
+    for (uint32_t said = 0; said < classes && !failed; said++) {
+      json_int_t count = (json_int_t)inference->confusion[(size_t)label * classes + said];
+      failed = json_array_append_new(row, json_integer(count)) != 0;
+    }
+    if (!failed) continue;
+    json_decref(matrix);
+    return NULL;
+  }
+  return matrix;
+}
+
+static th_error card_print(const th_inference *inference, th_buffer *card) {
+  const th_sums *sums = &inference->sums;
+  json_t *json =
+      json_pack("{s:s, s:I, s:I, s:s, s:s, s:s}", "format", "trainhost-card-1", "rows",
+                (json_int_t)inference->data.rows, "classes", (json_int_t)inference->model.classes,
+                "device", inference->device.name, "engine", inference->device.backend->name,
+                "digest", inference->facts.digest);
+  if (json != NULL && is_evaluation(inference) &&
+      (json_object_set_new(json, "loss", th_card_number(mean(sums->loss, sums->rows))) != 0 ||
+       json_object_set_new(json, "accuracy",
+                           th_card_number(mean((double)sums->correct, sums->rows))) != 0 ||
+       json_object_set_new(json, "confusion", confusion_to_json(inference)) != 0)) {
+    json_decref(json);
+    json = NULL;
+  }
+  return th_card_print(json, card);
+}
+
+th_error th_inference_result(const th_inference *inference, th_buffer *output, th_buffer *card) {
+  th_buffer logits = {0};
+  th_error error = TH_OK;
+  if (!is_evaluation(inference))
+    error =
+        th_npy_encode(inference->logits, inference->data.rows, inference->model.classes, &logits);
+  if (error == TH_OK) error = card_print(inference, card);
+  if (error == TH_OK)
+    *output = logits;
+  else
+    th_buffer_fini(&logits);
+  return error;
+}
+
+void th_inference_destroy(th_inference *inference) {
+  if (inference == NULL) return;
+  if (inference->engine != NULL) inference->device.backend->destroy(inference->engine);
+  free(inference->confusion);
+  free(inference->logits);
+  free(inference);
+}

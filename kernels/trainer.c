@@ -1,0 +1,341 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "kernels/trainer_state.h"
+
+/* Work is counted in passes of one row through the net: forward alone is one, and backward costs
+ * about two more. */
+#define WORK_PER_TRAINED_ROW 3.0
+#define WORK_PER_VALIDATED_ROW 1.0
+
+static double epoch_work(const th_trainer *trainer) {
+  return WORK_PER_TRAINED_ROW * trainer->training_rows +
+         WORK_PER_VALIDATED_ROW * trainer->validation_rows;
+}
+
+static double work_planned(const th_trainer *trainer) {
+  return epoch_work(trainer) * trainer->spec.epochs;
+}
+
+static double work_done(const th_trainer *trainer) {
+  const th_place *place = &trainer->place;
+  if (place->epoch == 0) return 0;
+  return epoch_work(trainer) * (place->epoch - 1) +
+         WORK_PER_TRAINED_ROW * (double)place->training.rows +
+         WORK_PER_VALIDATED_ROW * (double)place->validation.rows;
+}
+
+static double mean(double sum, uint64_t rows) {
+  return rows == 0 ? NAN : sum / (double)rows;
+}
+
+static bool is_over(const th_trainer *trainer) {
+  return trainer->place.stop_reason != TH_STOP_NONE;
+}
+
+void th_trainer_progress(const th_trainer *trainer, th_progress *progress) {
+  const th_place *place = &trainer->place;
+  bool over = is_over(trainer);
+  double planned = work_planned(trainer);
+  double done = work_done(trainer);
+  *progress = (th_progress){
+      .phase = place->phase,
+      .stop_reason = place->stop_reason,
+      .epoch = place->epoch,
+      .epochs = over ? place->epoch : trainer->spec.epochs,
+      .step = place->epoch == 0 ? 0 : place->step,
+      .steps = trainer->steps,
+      .best_epoch = place->best.epoch,
+      .history_stride = trainer->history.stride,
+      .fraction = over ? 1.0 : done / planned,
+      .loss = mean(place->training.loss, place->training.rows),
+      .accuracy = mean((double)place->training.correct, place->training.rows),
+      .validation_loss = place->validation_loss,
+      .validation_accuracy = place->validation_accuracy,
+      .samples_per_second = th_pace_rate(&trainer->rows_pace),
+      .elapsed_seconds = (double)(th_clock_now_ns() - trainer->created_ns) / TH_NS_PER_S,
+      .eta_seconds = over ? 0 : th_pace_eta(&trainer->work_pace, planned - done),
+  };
+}
+
+static void observer_tell(const th_trainer *trainer) {
+  if (trainer->observer == NULL) return;
+  th_progress progress;
+  th_trainer_progress(trainer, &progress);
+  trainer->observer(trainer->user, &progress);
+}
+
+/* How the survey of the data sounds to the observer: nothing is known yet but that it goes on. */
+static void survey_tell(void *user) {
+  const th_trainer *trainer = user;
+  if (trainer->observer == NULL) return;
+  th_progress progress = {
+      .phase = TH_PHASE_PREPARING,
+      .epochs = trainer->spec.epochs,
+      .history_stride = 1,
+      .loss = NAN,
+      .accuracy = NAN,
+      .validation_loss = NAN,
+      .validation_accuracy = NAN,
+      .elapsed_seconds = (double)(th_clock_now_ns() - trainer->created_ns) / TH_NS_PER_S,
+      .eta_seconds = NAN,
+  };
+  trainer->observer(trainer->user, &progress);
+}
+
+/* What the specification's parser cannot know to be wrong without the other fields. */
+static th_error spec_check(const th_spec *spec) {
+  if (spec->epochs == 0) return th_fail(TH_ERR_USAGE, "epochs: must be at least 1");
+  if (spec->batch_size == 0) return th_fail(TH_ERR_USAGE, "batch_size: must be at least 1");
+  if (spec->early_stopping_patience > 0 && spec->validation_split == 0)
+    return th_fail(TH_ERR_USAGE,
+                   "early_stopping_patience: %u epochs without a lower validation loss need a "
+                   "validation_split above 0",
+                   spec->early_stopping_patience);
+  return TH_OK;
+}
+
+static th_error rows_split(th_trainer *trainer) {
+  double fraction = trainer->spec.validation_split;
+  uint32_t rows = (uint32_t)trainer->data.rows;
+  trainer->validation_rows = (uint32_t)(rows * fraction + 0.5);
+  trainer->training_rows = rows - trainer->validation_rows;
+  if (trainer->training_rows == 0 || (fraction > 0 && trainer->validation_rows == 0))
+    return th_fail(TH_ERR_DATA,
+                   "validation_split %g of %u rows leaves %u to train on and %u to validate on; "
+                   "both need at least one",
+                   fraction, rows, trainer->training_rows, trainer->validation_rows);
+  uint32_t batch = trainer->spec.batch_size;
+  trainer->steps = (uint32_t)(((uint64_t)trainer->training_rows + batch - 1) / batch);
+  return TH_OK;
+}
+
+static th_error engine_create(th_trainer *trainer) {
+  const th_spec *spec = &trainer->spec;
+  uint32_t rows = (uint32_t)trainer->data.rows;
+  bool is_drawn = spec->split == TH_SPLIT_RANDOM && trainer->validation_rows > 0;
+  th_engine_plan plan = {
+      .spec = spec,
+      .model = &trainer->model,
+      .data = &trainer->data,
+      .split = is_drawn ? th_permutation_draw(rows, spec->seed, TH_RANDOM_SPLIT, 0)
+                        : th_permutation_identity(rows),
+      .training_rows = trainer->training_rows,
+  };
+  return trainer->device.backend->create(&plan, &trainer->engine);
+}
+
+static th_error parameters_draw(th_trainer *trainer) {
+  float *parameters = malloc(trainer->model.parameters * sizeof *parameters);
+  if (parameters == NULL)
+    return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " parameters",
+                   trainer->model.parameters);
+  th_model_draw(&trainer->model, trainer->spec.seed, parameters);
+  th_engine_state state = {.parameters = parameters};
+  th_error error = trainer->device.backend->write(trainer->engine, &state);
+  free(parameters);
+  return error;
+}
+
+static th_error trainer_prepare(th_trainer *trainer) {
+  const th_spec *spec = &trainer->spec;
+  th_error error = spec_check(spec);
+  if (error != TH_OK) return error;
+  if (trainer->data.labels == NULL) return th_fail(TH_ERR_DATA, "labels: training needs them");
+  survey_tell(trainer);
+  error = th_data_survey(&trainer->data, spec->classes, survey_tell, trainer, &trainer->facts);
+  if (error != TH_OK) return error;
+  uint32_t classes = spec->classes == 0 ? trainer->facts.classes : spec->classes;
+  error = th_model_init(&trainer->model, spec, trainer->data.width, classes);
+  if (error == TH_OK) error = rows_split(trainer);
+  if (error == TH_OK) error = th_history_init(&trainer->history, spec->epochs);
+  if (error == TH_OK) error = engine_create(trainer);
+  if (error == TH_OK) error = parameters_draw(trainer);
+  /* No epoch is under way, as if one had just ended. */
+  trainer->place.step = trainer->steps;
+  return error;
+}
+
+th_error th_trainer_create(const th_spec *spec, const th_data *data, const th_device *device,
+                           th_trainer_observer *observer, void *user, th_trainer **trainer) {
+  th_trainer *made = calloc(1, sizeof *made);
+  if (made == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for a training");
+  made->spec = *spec;
+  made->data = *data;
+  made->device = *device;
+  made->observer = observer;
+  made->user = user;
+  made->created_ns = th_clock_now_ns();
+  made->place = (th_place){.phase = TH_PHASE_TRAINING,
+                           .validation_loss = NAN,
+                           .validation_accuracy = NAN,
+                           .stop_loss = INFINITY};
+  th_error error = trainer_prepare(made);
+  if (error == TH_OK)
+    *trainer = made;
+  else
+    th_trainer_destroy(made);
+  return error;
+}
+
+static th_error loss_check(const th_trainer *trainer, double loss) {
+  if (isfinite(loss)) return TH_OK;
+  return th_fail(TH_ERR_DIVERGED,
+                 "the %sloss became %s in epoch %u, step %u of %u; a learning_rate below %g, or "
+                 "scaled features, may help",
+                 trainer->place.phase == TH_PHASE_VALIDATING ? "validation " : "",
+                 isnan(loss) ? "NaN" : "infinite", trainer->place.epoch, trainer->place.step,
+                 trainer->steps, trainer->spec.learning_rate);
+}
+
+/* The last step's update is seen by no loss any more, so its parameters are looked at. */
+static th_error parameters_check(const th_trainer *trainer) {
+  uint64_t count = trainer->model.parameters;
+  float *parameters = malloc(count * sizeof *parameters);
+  if (parameters == NULL)
+    return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " parameters", count);
+  th_engine_state state = {.parameters = parameters};
+  th_error error = trainer->device.backend->read(trainer->engine, &state);
+  for (uint64_t i = 0; i < count && error == TH_OK; i++)
+    error = loss_check(trainer, (double)parameters[i]);
+  free(parameters);
+  return error;
+}
+
+static th_error training_end(th_trainer *trainer, th_stop_reason reason) {
+  th_error error = TH_OK;
+  if (trainer->spec.restore_best) error = trainer->device.backend->restore_best(trainer->engine);
+  if (error == TH_OK) error = parameters_check(trainer);
+  if (error == TH_OK) trainer->place.stop_reason = reason;
+  return error;
+}
+
+static th_epoch epoch_result(const th_trainer *trainer) {
+  const th_place *place = &trainer->place;
+  bool validated = trainer->validation_rows > 0;
+  return (th_epoch){
+      .epoch = place->epoch,
+      .loss = mean(place->training.loss, place->training.rows),
+      .accuracy = mean((double)place->training.correct, place->training.rows),
+      .validation_loss = validated ? place->validation_loss : NAN,
+      .validation_accuracy = validated ? place->validation_accuracy : NAN,
+      .learning_rate = trainer->spec.learning_rate,
+      .seconds = place->epoch_seconds,
+  };
+}
+
+/* The best epoch is the one of the lowest loss; patience asks for more, a loss lower by min_delta
+ * than the one that last satisfied it. */
+static th_error epoch_judge(th_trainer *trainer, const th_epoch *result) {
+  th_place *place = &trainer->place;
+  bool validated = trainer->validation_rows > 0;
+  double loss = validated ? result->validation_loss : result->loss;
+  double best = validated ? place->best.validation_loss : place->best.loss;
+  if (place->best.epoch == 0 || loss < best) {
+    place->best = *result;
+    th_error error = TH_OK;
+    if (trainer->spec.restore_best) error = trainer->device.backend->keep_best(trainer->engine);
+    if (error != TH_OK) return error;
+  }
+  place->waited++;
+  if (loss < place->stop_loss - trainer->spec.early_stopping_min_delta) {
+    place->stop_loss = loss;
+    place->waited = 0;
+  }
+  return TH_OK;
+}
+
+static th_error epoch_end(th_trainer *trainer) {
+  th_place *place = &trainer->place;
+  uint32_t patience = trainer->spec.early_stopping_patience;
+  th_epoch result = epoch_result(trainer);
+  place->phase = TH_PHASE_TRAINING;
+  th_history_append(&trainer->history, &result);
+  th_error error = epoch_judge(trainer, &result);
+  if (error != TH_OK) return error;
+  if (place->epoch == trainer->spec.epochs) return training_end(trainer, TH_STOP_EPOCHS);
+  if (patience > 0 && place->waited >= patience) return training_end(trainer, TH_STOP_EARLY);
+  return TH_OK;
+}
+
+static void epoch_begin(th_place *place) {
+  place->epoch++;
+  place->step = 0;
+  place->training = (th_sums){0};
+  place->validation = (th_sums){0};
+  place->epoch_seconds = 0;
+}
+
+/* Add the time since the last call to what took it. */
+static void time_add(th_trainer *trainer, double training_rows, double work) {
+  int64_t now_ns = th_clock_now_ns();
+  double seconds = (double)(now_ns - trainer->told_ns) / TH_NS_PER_S;
+  trainer->told_ns = now_ns;
+  trainer->place.epoch_seconds += seconds;
+  trainer->place.seconds += seconds;
+  if (training_rows > 0) th_pace_add(&trainer->rows_pace, training_rows, seconds);
+  th_pace_add(&trainer->work_pace, work, seconds);
+}
+
+static th_error steps_train(th_trainer *trainer, th_team *team) {
+  th_place *place = &trainer->place;
+  const th_backend *backend = trainer->device.backend;
+  if (place->step == trainer->steps) epoch_begin(place);
+  uint32_t left = trainer->steps - place->step;
+  uint32_t count = left < backend->steps_at_once ? left : backend->steps_at_once;
+  uint64_t rows_before = place->training.rows;
+  th_error error =
+      backend->train(trainer->engine, team, place->epoch, place->step, count, &place->training);
+  if (error != TH_OK) return error;
+  place->step += count;
+  double rows = (double)(place->training.rows - rows_before);
+  time_add(trainer, rows, rows * WORK_PER_TRAINED_ROW);
+  error = loss_check(trainer, place->training.loss);
+  if (error != TH_OK || place->step < trainer->steps) return error;
+  if (trainer->validation_rows == 0) return epoch_end(trainer);
+  place->phase = TH_PHASE_VALIDATING;
+  return TH_OK;
+}
+
+static th_error rows_validate(th_trainer *trainer, th_team *team) {
+  th_place *place = &trainer->place;
+  const th_backend *backend = trainer->device.backend;
+  uint32_t done = (uint32_t)place->validation.rows;
+  uint32_t left = trainer->validation_rows - done;
+  uint32_t count = left < backend->rows_at_once ? left : backend->rows_at_once;
+  th_error error = backend->evaluate(trainer->engine, team, trainer->training_rows + done, count,
+                                     &place->validation, NULL);
+  if (error != TH_OK) return error;
+  time_add(trainer, 0, count * WORK_PER_VALIDATED_ROW);
+  error = loss_check(trainer, place->validation.loss);
+  if (error != TH_OK || place->validation.rows < trainer->validation_rows) return error;
+  place->validation_loss = mean(place->validation.loss, place->validation.rows);
+  place->validation_accuracy = mean((double)place->validation.correct, place->validation.rows);
+  return epoch_end(trainer);
+}
+
+th_error th_trainer_advance(th_trainer *trainer, th_team *team, int64_t until_ns) {
+  if (trainer->told_ns == 0) trainer->told_ns = th_clock_now_ns();
+  while (!is_over(trainer)) {
+    th_error error = trainer->place.phase == TH_PHASE_VALIDATING ? rows_validate(trainer, team)
+                                                                 : steps_train(trainer, team);
+    if (error != TH_OK) return error;
+    observer_tell(trainer);
+    if (!is_over(trainer) && trainer->told_ns >= until_ns) return TH_ERR_AGAIN;
+  }
+  return TH_OK;
+}
+
+const th_history *th_trainer_history(const th_trainer *trainer) {
+  return &trainer->history;
+}
+
+void th_trainer_destroy(th_trainer *trainer) {
+  if (trainer == NULL) return;
+  if (trainer->engine != NULL) trainer->device.backend->destroy(trainer->engine);
+  th_history_fini(&trainer->history);
+  free(trainer);
+}
