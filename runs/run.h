@@ -89,8 +89,9 @@ uint32_t th_run_phases(th_run *run);
  *  @return TH_OK; TH_ERR_AGAIN if there is none yet. Any thread. */
 th_error th_run_epoch_after(th_run *run, uint32_t after, th_epoch *epoch);
 
-/** Ask the run to end as canceled; it does so within a step or a few milliseconds, or when PREPARING
- * is done. One that was never added has ended on return. Any thread; at any moment, more than once.
+/** Ask the run to end as canceled; it does so within a step or a few milliseconds, or when
+ * PREPARING is done. One that was never added has ended on return. Any thread; at any moment, more
+ * than once.
  */
 void th_run_cancel(th_run *run);
 
@@ -100,7 +101,8 @@ bool th_run_is_over(th_run *run);
 /** What it ended with; owned by the run. Only once it is over. */
 const th_outcome *th_run_outcome(const th_run *run);
 
-/** Takes NULL. Not while a scheduler holds the run: it does until the observer is told of the end. */
+/** Takes NULL. Not while a scheduler holds the run: it does until the observer is told of the end.
+ */
 void th_run_destroy(th_run *run);
 
 #endif
