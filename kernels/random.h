@@ -31,6 +31,8 @@ TH_HOST_DEVICE th_philox th_philox_at(uint64_t seed, uint32_t c0, uint32_t c1, u
                                       uint32_t c3) {
   uint32_t k0 = (uint32_t)seed;
   uint32_t k1 = (uint32_t)(seed >> 32);
+  /* Unrolled, so that a loop over blocks around this one vectorizes. */
+#pragma GCC unroll 10
   for (int round = 0; round < 10; round++) {
     uint64_t even = (uint64_t)UINT32_C(0xD2511F53) * c0;
     uint64_t odd = (uint64_t)UINT32_C(0xCD9E8D57) * c2;
@@ -58,12 +60,13 @@ TH_HOST_DEVICE uint32_t th_dropout_threshold(double probability) {
 }
 
 /**
- * Whether dropout keeps column 8·block + lane of a layer, for the row'th row of a step's batch.
+ * The 16 bits that decide about column 8·block + lane of a layer, for the row'th row of a step's
+ * batch: the column is dropped if they are below the threshold.
  *
  * @param bits  th_philox_at(seed, step, row, layer, block).
  */
-TH_HOST_DEVICE uint32_t th_dropout_keeps(th_philox bits, uint32_t lane, uint32_t threshold) {
-  return ((bits.word[lane / 2] >> (16 * (lane % 2))) & 0xFFFF) >= threshold;
+TH_HOST_DEVICE uint16_t th_dropout_bits(th_philox bits, uint32_t lane) {
+  return (uint16_t)(bits.word[lane / 2] >> (16 * (lane % 2)));
 }
 
 /* Even for the smallest domains the orders are as good as uniform (tests/kernels/random_test.c). */

@@ -175,6 +175,19 @@ static uint64_t steps_in_epoch(const th_engine *engine) {
          engine->spec->batch_size;
 }
 
+/* Less than this takes some microseconds, and more to share out than to do: the nets of a table of
+ * numbers at small batches. Which thread computes what never changes a result. */
+#define SHARED_FLOPS_MIN 1e6
+
+static void loop_run(th_team *team, uint32_t count, double flops, th_team_work *work,
+                     th_batch *batch) {
+  if (flops >= SHARED_FLOPS_MIN) {
+    th_team_run(team, count, work, batch);
+    return;
+  }
+  for (uint32_t i = 0; i < count; i++) work(batch, i);
+}
+
 th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint32_t first,
                          uint32_t count, th_sums *sums) {
   const th_spec *spec = engine->spec;
@@ -189,9 +202,12 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
     batch.rows = left < spec->batch_size ? left : spec->batch_size;
     batch.step = (epoch - UINT64_C(1)) * steps_in_epoch(engine) + s;
     batch.optimizer = th_optimizer_at(spec, batch.step + 1);
-    th_team_run(team, slice_count(batch.rows), slice_train, &batch);
+    /* Forward and gradient cost a multiplication and an addition a parameter and row, backward
+     * about as much. */
+    double flops = 2.0 * batch.rows * (double)engine->model->parameters;
+    loop_run(team, slice_count(batch.rows), 2 * flops, slice_train, &batch);
     sums_collect(engine, slice_count(batch.rows), sums);
-    th_team_run(team, engine->block_count, block_update, &batch);
+    loop_run(team, engine->block_count, flops, block_update, &batch);
   }
   return TH_OK;
 }
