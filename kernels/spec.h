@@ -16,6 +16,7 @@
 #include "base/error.h"
 
 #define TH_HIDDEN_LAYERS_MAX 64
+#define TH_HIDDEN_WIDTH_MAX 65536
 #define TH_SPEC_NAME_BYTES_MAX 64
 
 typedef enum th_activation {
@@ -102,6 +103,13 @@ th_error th_spec_parse(const char *text, size_t bytes, th_spec *spec);
  * @return TH_OK; TH_ERR_USAGE.
  */
 th_error th_spec_set(th_spec *spec, const char *name, const char *text);
+
+/**
+ * Judge the fields against each other, as th_spec_parse does at its end.
+ *
+ * @return TH_OK; TH_ERR_USAGE naming the two that do not go together.
+ */
+th_error th_spec_judge(const th_spec *spec);
 
 /**
  * Write a specification, every field in order, as JSON.

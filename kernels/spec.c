@@ -1,0 +1,403 @@
+#include "kernels/spec.h"
+
+#include <float.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/nearest.h"
+
+/* ---- the table of fields: parse, set, format, defaults and help are all made of it ---- */
+
+static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "sigmoid", NULL};
+static const char *const optimizer_words[] = {"sgd", "adam", "adamw", NULL};
+static const char *const split_words[] = {"random", "last", NULL};
+
+/* What a field's number may be. An open end is written as the nearest double inside. */
+typedef struct field_range {
+  double least, most;
+  const char *words; /* for people */
+} field_range;
+
+#define ANY \
+  { 0, 0, NULL }
+#define POSITIVE \
+  { DBL_TRUE_MIN, DBL_MAX, "a number above 0" }
+#define NOT_NEGATIVE \
+  { 0, DBL_MAX, "a number, 0 or above" }
+#define FRACTION \
+  { 0, 1 - DBL_EPSILON / 2, "a number from 0 to below 1" }
+#define FROM_ONE \
+  { 1, UINT32_MAX, "a whole number from 1 to 4294967295" }
+#define FROM_ZERO \
+  { 0, UINT32_MAX, "a whole number from 0 to 4294967295" }
+
+/* X(field, kind, default, choices, range, help), in the order in which they are listed to a person.
+ */
+#define FIELDS(X)                                                                                 \
+  X(name, TH_SPEC_TEXT, "", NULL, ANY, "A label for lists and cards")                             \
+  X(hidden, TH_SPEC_COUNTS, "64,32", NULL, ANY, "Widths of the hidden layers")                    \
+  X(classes, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                                 \
+    "Classes to tell apart; 0: one more than the largest label")                                  \
+  X(activation, TH_SPEC_CHOICE, "relu", activation_words, ANY, "Activation of the hidden layers") \
+  X(negative_slope, TH_SPEC_NUMBER, "0.01", NULL, NOT_NEGATIVE, "Slope of leaky_relu below 0")    \
+  X(dropout, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                                 \
+    "Probability with which a hidden unit is left out of a step")                                 \
+  X(epochs, TH_SPEC_COUNT, "10", NULL, FROM_ONE, "Passes over the training rows")                 \
+  X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                            \
+  X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")                 \
+  X(learning_rate, TH_SPEC_NUMBER, "0.001", NULL, POSITIVE, "Size of the steps")                  \
+  X(momentum, TH_SPEC_NUMBER, "0", NULL, FRACTION, "Momentum of sgd")                             \
+  X(beta1, TH_SPEC_NUMBER, "0.9", NULL, FRACTION, "Decay of adam's first moment")                 \
+  X(beta2, TH_SPEC_NUMBER, "0.999", NULL, FRACTION, "Decay of adam's second moment")              \
+  X(epsilon, TH_SPEC_NUMBER, "1e-08", NULL, POSITIVE, "Keeps adam from dividing by 0")            \
+  X(weight_decay, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                        \
+    "L2 penalty; of adamw decoupled from the gradient")                                           \
+  X(validation_split, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                        \
+    "Fraction of the rows kept for validation")                                                   \
+  X(split, TH_SPEC_CHOICE, "random", split_words, ANY,                                            \
+    "Which rows validate: random, drawn on the seed, or the last, for data in time order")        \
+  X(shuffle, TH_SPEC_BOOL, "true", NULL, ANY, "Order the rows anew in each epoch")                \
+  X(early_stopping_patience, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                 \
+    "Stop after so many epochs without a lower validation loss; 0: never")                        \
+  X(early_stopping_min_delta, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                            \
+    "How much lower counts as lower")                                                             \
+  X(restore_best, TH_SPEC_BOOL, "true", NULL, ANY,                                                \
+    "Give back the best epoch's model and not the last's")                                        \
+  X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                           \
+    "Decides parameters, split, order and dropout; from 0 to 18446744073709551615")
+
+#define AS_FIELD(member, kind, fallback, choices, range, help) \
+  {#member, kind, fallback, help, choices},
+static const th_spec_field fields[] = {FIELDS(AS_FIELD)};
+
+#define AS_NAME(member, kind, fallback, choices, range, help) #member,
+static const char *const names[] = {FIELDS(AS_NAME)};
+
+#define AS_PLACE(member, kind, fallback, choices, range, help) {offsetof(th_spec, member), range},
+static const struct {
+  size_t offset;
+  field_range range;
+} places[] = {FIELDS(AS_PLACE)};
+
+enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
+
+const th_spec_field *th_spec_fields(size_t *count) {
+  *count = FIELD_COUNT;
+  return fields;
+}
+
+/* ---- errors ---- */
+
+enum { SHOWN_BYTES_MAX = 60 };
+
+/* "learning_rate is "fast"; it must be …": what was found, as JSON, and what it may be. */
+static th_error fail_value(size_t index, json_t *value, const char *wanted) {
+  char *found = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+  th_error error = th_fail(TH_ERR_USAGE, "%s is %.*s; it must be %s", names[index], SHOWN_BYTES_MAX,
+                           found == NULL ? "unreadable" : found, wanted);
+  free(found);
+  return error;
+}
+
+static th_error fail_unknown(const char *name) {
+  size_t nearest = th_nearest(name, names, FIELD_COUNT);
+  if (nearest == FIELD_COUNT)
+    return th_fail(TH_ERR_USAGE, "there is no field \"%.*s\"; trainhost train --help lists them",
+                   SHOWN_BYTES_MAX, name);
+  return th_fail(TH_ERR_USAGE, "there is no field \"%.*s\"; did you mean \"%s\"?", SHOWN_BYTES_MAX,
+                 name, names[nearest]);
+}
+
+/* ---- one field from JSON ---- */
+
+static th_error set_text(size_t index, json_t *value, char *text) {
+  size_t bytes = json_string_length(value);
+  if (!json_is_string(value) || bytes >= TH_SPEC_NAME_BYTES_MAX)
+    return fail_value(index, value, "a text of at most 63 bytes");
+  memcpy(text, json_string_value(value), bytes + 1);
+  return TH_OK;
+}
+
+static th_error set_bool(size_t index, json_t *value, bool *flag) {
+  if (!json_is_boolean(value)) return fail_value(index, value, "true or false");
+  *flag = json_is_true(value);
+  return TH_OK;
+}
+
+static th_error set_count(size_t index, json_t *value, uint32_t *count) {
+  const field_range *range = &places[index].range;
+  json_int_t number = json_integer_value(value);
+  if (!json_is_integer(value) || (double)number < range->least || (double)number > range->most)
+    return fail_value(index, value, range->words);
+  *count = (uint32_t)number;
+  return TH_OK;
+}
+
+static th_error set_number(size_t index, json_t *value, double *number) {
+  const field_range *range = &places[index].range;
+  double given = json_number_value(value);
+  if (!json_is_number(value) || !(given >= range->least && given <= range->most))
+    return fail_value(index, value, range->words);
+  *number = given;
+  return TH_OK;
+}
+
+static bool digits_read(const char *text, uint64_t *number) {
+  *number = 0;
+  if (*text == '\0') return false;
+  for (; *text >= '0' && *text <= '9'; text++)
+    if (__builtin_mul_overflow(*number, UINT64_C(10), number) ||
+        __builtin_add_overflow(*number, (uint64_t)(*text - '0'), number))
+      return false;
+  return *text == '\0';
+}
+
+/* The upper half of the seeds does not fit the integers of most JSON readers: it comes as a text.
+ */
+static th_error set_seed(size_t index, json_t *value, uint64_t *seed) {
+  uint64_t number = (uint64_t)json_integer_value(value);
+  bool is_seed = json_is_string(value) ? digits_read(json_string_value(value), &number)
+                                       : json_is_integer(value) && json_integer_value(value) >= 0;
+  if (!is_seed)
+    return fail_value(index, value,
+                      "a whole number from 0 to 18446744073709551615, as a text where JSON's "
+                      "integers end");
+  *seed = number;
+  return TH_OK;
+}
+
+static th_error set_choice(size_t index, json_t *value, int *choice) {
+  const char *const *words = fields[index].choices;
+  const char *given = json_string_value(value);
+  char wanted[128] = "one of";
+  size_t count = 0;
+  for (; words[count] != NULL; count++) {
+    if (given != NULL && strcmp(given, words[count]) == 0) {
+      *choice = (int)count;
+      return TH_OK;
+    }
+    strcat(strcat(wanted, count == 0 ? " " : ", "), words[count]);
+  }
+  size_t nearest = given == NULL ? count : th_nearest(given, words, count);
+  if (nearest == count) return fail_value(index, value, wanted);
+  return th_fail(TH_ERR_USAGE, "%s is \"%.*s\"; did you mean \"%s\"? It must be %s", names[index],
+                 SHOWN_BYTES_MAX, given, words[nearest], wanted);
+}
+
+static th_error set_hidden(size_t index, json_t *value, th_spec *spec) {
+  static const char wanted[] = "a list of at most 64 widths, each from 1 to 65536";
+  size_t count = json_array_size(value);
+  if (!json_is_array(value) || count > TH_HIDDEN_LAYERS_MAX)
+    return fail_value(index, value, wanted);
+  for (size_t i = 0; i < count; i++) {
+    json_t *width = json_array_get(value, i);
+    json_int_t number = json_integer_value(width);
+    if (!json_is_integer(width) || number < 1 || number > TH_HIDDEN_WIDTH_MAX)
+      return fail_value(index, value, wanted);
+    spec->hidden[i] = (uint32_t)number;
+  }
+  spec->hidden_count = (uint32_t)count;
+  return TH_OK;
+}
+
+/* The enumerations are ints to the compiler, and so to this table. */
+_Static_assert(sizeof(th_activation) == sizeof(int), "set_choice writes an int");
+
+static th_error field_set(th_spec *spec, size_t index, json_t *value) {
+  void *place = (char *)spec + places[index].offset;
+  switch (fields[index].kind) {
+    case TH_SPEC_TEXT:
+      return set_text(index, value, place);
+    case TH_SPEC_BOOL:
+      return set_bool(index, value, place);
+    case TH_SPEC_COUNT:
+      return set_count(index, value, place);
+    case TH_SPEC_SEED:
+      return set_seed(index, value, place);
+    case TH_SPEC_NUMBER:
+      return set_number(index, value, place);
+    case TH_SPEC_CHOICE:
+      return set_choice(index, value, place);
+    case TH_SPEC_COUNTS:
+      return set_hidden(index, value, spec);
+  }
+  return TH_OK;
+}
+
+/* ---- one field from text: made JSON, and then the same ---- */
+
+/* A JSON number if the whole text is one, else the text itself, for the error to show. jansson
+ * reads numbers the same in every locale. */
+static json_t *number_from_text(const char *text) {
+  json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+  if (json_is_number(value)) return value;
+  json_decref(value);
+  return json_string(text);
+}
+
+static json_t *bool_from_text(const char *text) {
+  if (strcmp(text, "true") == 0 || strcmp(text, "yes") == 0 || strcmp(text, "1") == 0)
+    return json_true();
+  if (strcmp(text, "false") == 0 || strcmp(text, "no") == 0 || strcmp(text, "0") == 0)
+    return json_false();
+  return json_string(text);
+}
+
+/* "256,128,100"; an empty text is an empty list. */
+static json_t *counts_from_text(const char *text) {
+  json_t *list = json_array();
+  while (*text != '\0') {
+    char item[32];
+    size_t length = strcspn(text, ",");
+    snprintf(item, sizeof item, "%.*s", (int)(length < sizeof item ? length : sizeof item - 1),
+             text);
+    json_array_append_new(list, number_from_text(item));
+    text += length;
+    if (*text == ',' && *++text == '\0') json_array_append_new(list, json_string(""));
+  }
+  return list;
+}
+
+static json_t *value_from_text(th_spec_field_kind kind, const char *text) {
+  switch (kind) {
+    case TH_SPEC_TEXT:
+    case TH_SPEC_SEED:
+    case TH_SPEC_CHOICE:
+      return json_string(text);
+    case TH_SPEC_BOOL:
+      return bool_from_text(text);
+    case TH_SPEC_COUNT:
+    case TH_SPEC_NUMBER:
+      return number_from_text(text);
+    case TH_SPEC_COUNTS:
+      return counts_from_text(text);
+  }
+  return NULL;
+}
+
+static size_t field_find(const char *name) {
+  size_t index = 0;
+  while (index < FIELD_COUNT && strcmp(name, names[index]) != 0) index++;
+  return index;
+}
+
+th_error th_spec_set(th_spec *spec, const char *name, const char *text) {
+  size_t index = field_find(name);
+  if (index == FIELD_COUNT) return fail_unknown(name);
+  json_t *value = value_from_text(fields[index].kind, text);
+  if (value == NULL) return th_fail(TH_ERR_USAGE, "%s is no valid UTF-8 text", name);
+  th_error error = field_set(spec, index, value);
+  json_decref(value);
+  return error;
+}
+
+void th_spec_init(th_spec *spec) {
+  *spec = (th_spec){0};
+  for (size_t i = 0; i < FIELD_COUNT; i++)
+    th_check(th_spec_set(spec, names[i], fields[i].fallback) == TH_OK);
+}
+
+/* ---- the whole ---- */
+
+th_error th_spec_judge(const th_spec *spec) {
+  if (spec->early_stopping_patience > 0 && spec->validation_split == 0)
+    return th_fail(
+        TH_ERR_USAGE,
+        "early_stopping_patience is %u and validation_split is 0: without validation rows "
+        "nothing could stop the training; set validation_split, to 0.2 say",
+        spec->early_stopping_patience);
+  if (spec->momentum > 0 && spec->optimizer != TH_OPTIMIZER_SGD)
+    return th_fail(TH_ERR_USAGE, "momentum is %g and optimizer is \"%s\": only sgd has momentum",
+                   spec->momentum, th_optimizer_name(spec->optimizer));
+  return TH_OK;
+}
+
+static th_error object_read(json_t *object, th_spec *spec) {
+  if (!json_is_object(object))
+    return th_fail(TH_ERR_USAGE, "the specification is no JSON object, as {\"epochs\": 10} is one");
+  const char *name;
+  json_t *value;
+  json_object_foreach(object, name, value) {
+    size_t index = field_find(name);
+    th_error error = index == FIELD_COUNT ? fail_unknown(name) : field_set(spec, index, value);
+    if (error != TH_OK) return error;
+  }
+  return th_spec_judge(spec);
+}
+
+th_error th_spec_parse(const char *text, size_t bytes, th_spec *spec) {
+  th_spec parsed;
+  th_spec_init(&parsed);
+  if (bytes > 0) {
+    json_error_t where;
+    json_t *object = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
+    if (object == NULL)
+      return th_fail(TH_ERR_USAGE, "the specification is no JSON: line %d, column %d: %s",
+                     where.line, where.column, where.text);
+    th_error error = object_read(object, &parsed);
+    json_decref(object);
+    if (error != TH_OK) return error;
+  }
+  *spec = parsed;
+  return TH_OK;
+}
+
+static json_t *hidden_to_json(const th_spec *spec) {
+  json_t *list = json_array();
+  for (uint32_t i = 0; i < spec->hidden_count; i++)
+    json_array_append_new(list, json_integer(spec->hidden[i]));
+  return list;
+}
+
+static json_t *seed_to_json(uint64_t seed) {
+  if (seed <= INT64_MAX) return json_integer((json_int_t)seed);
+  char text[24];
+  snprintf(text, sizeof text, "%" PRIu64, seed);
+  return json_string(text);
+}
+
+static json_t *field_to_json(const th_spec *spec, size_t index) {
+  const void *place = (const char *)spec + places[index].offset;
+  switch (fields[index].kind) {
+    case TH_SPEC_TEXT:
+      return json_string(place);
+    case TH_SPEC_BOOL:
+      return json_boolean(*(const bool *)place);
+    case TH_SPEC_COUNT:
+      return json_integer(*(const uint32_t *)place);
+    case TH_SPEC_SEED:
+      return seed_to_json(*(const uint64_t *)place);
+    case TH_SPEC_NUMBER:
+      return json_real(*(const double *)place);
+    case TH_SPEC_CHOICE:
+      return json_string(fields[index].choices[*(const int *)place]);
+    case TH_SPEC_COUNTS:
+      return hidden_to_json(spec);
+  }
+  return NULL;
+}
+
+th_error th_spec_format(const th_spec *spec, th_buffer *json) {
+  json_t *object = json_object();
+  bool is_whole = object != NULL;
+  for (size_t i = 0; i < FIELD_COUNT && is_whole; i++)
+    is_whole = json_object_set_new(object, names[i], field_to_json(spec, i)) == 0;
+  char *text = is_whole ? json_dumps(object, JSON_COMPACT) : NULL;
+  json_decref(object);
+  if (text == NULL) return th_fail(TH_ERR_SYSTEM, "no memory to write a specification");
+  *json = (th_buffer){.data = text, .bytes = strlen(text)};
+  return TH_OK;
+}
+
+const char *th_activation_name(th_activation activation) {
+  return activation_words[activation];
+}
+
+const char *th_optimizer_name(th_optimizer_kind optimizer) {
+  return optimizer_words[optimizer];
+}
