@@ -47,7 +47,6 @@ static th_error features_survey(const th_data *data, crypto_generichash_state *d
 
 static th_error labels_survey(const th_data *data, uint32_t classes,
                               crypto_generichash_state *digest, uint32_t *seen) {
-  /* Classes are columns of a matrix, whose sizes the BLAS takes as an int. */
   uint32_t bound = classes == 0 ? INT32_MAX : classes;
   int32_t largest = 0;
   for (uint64_t i = 0; i < data->rows; i++) {
@@ -65,10 +64,10 @@ static th_error labels_survey(const th_data *data, uint32_t classes,
 static th_error sizes_check(const th_data *data) {
   if (data->rows == 0) return th_fail(TH_ERR_DATA, "features: there are no rows");
   if (data->width == 0) return th_fail(TH_ERR_DATA, "features: there are no columns");
-  /* A row's number is 32 bits wide in the orders of kernels/random.h. */
-  if (data->rows > UINT32_MAX)
-    return th_fail(TH_ERR_DATA, "features: %" PRIu64 " rows are more than %u", data->rows,
-                   UINT32_MAX);
+  /* Rows and columns are sizes of matrices, which the BLAS takes as an int. */
+  if (data->rows > INT32_MAX)
+    return th_fail(TH_ERR_DATA, "features: %" PRIu64 " rows are more than %d", data->rows,
+                   INT32_MAX);
   if (data->width > INT32_MAX)
     return th_fail(TH_ERR_DATA, "features: %u columns are more than %d", data->width, INT32_MAX);
   return TH_OK;

@@ -11,10 +11,9 @@ typedef struct th_optimizer {
   th_real learning_rate;
   th_real weight_decay;
   th_real momentum;
-  th_real beta1, beta2;
   th_real rest1, rest2; /**< 1 − beta */
   th_real epsilon;
-  th_real shrink; /**< AdamW: 1 − learning rate · weight decay */
+  th_real decay; /**< AdamW: learning rate · weight decay */
   th_real step_size; /**< Adam: learning rate / (1 − beta1^t) */
   th_real root_scale; /**< Adam: 1 / √(1 − beta2^t) */
 } th_optimizer;
@@ -27,12 +26,10 @@ static inline th_optimizer th_optimizer_at(const th_spec *spec, uint64_t step) {
       .learning_rate = (th_real)spec->learning_rate,
       .weight_decay = (th_real)spec->weight_decay,
       .momentum = (th_real)spec->momentum,
-      .beta1 = (th_real)spec->beta1,
-      .beta2 = (th_real)spec->beta2,
       .rest1 = (th_real)(1.0 - spec->beta1),
       .rest2 = (th_real)(1.0 - spec->beta2),
       .epsilon = (th_real)spec->epsilon,
-      .shrink = (th_real)(1.0 - spec->learning_rate * spec->weight_decay),
+      .decay = (th_real)(spec->learning_rate * spec->weight_decay),
       .step_size = (th_real)(spec->learning_rate / (1.0 - pow(spec->beta1, t))),
       .root_scale = (th_real)(1.0 / sqrt(1.0 - pow(spec->beta2, t))),
   };
@@ -57,11 +54,16 @@ TH_HOST_DEVICE void th_optimizer_sgd_momentum(const th_optimizer *o, th_real gra
   *parameter -= o->learning_rate * *moment1;
 }
 
-/** What Adam and AdamW share: the moments, and the step that they give. */
+/**
+ * What Adam and AdamW share: the moments, and the step that they give.
+ *
+ * Moments move by a share of what they lack, which is beta · moment + (1 − beta) · gradient,
+ * without the error that 0.999 has as a float and that would add up from step to step.
+ */
 TH_HOST_DEVICE void th_optimizer_adaptive(const th_optimizer *o, th_real gradient,
                                           th_real *parameter, th_real *moment1, th_real *moment2) {
-  *moment1 = o->beta1 * *moment1 + o->rest1 * gradient;
-  *moment2 = o->beta2 * *moment2 + o->rest2 * gradient * gradient;
+  *moment1 += o->rest1 * (gradient - *moment1);
+  *moment2 += o->rest2 * (gradient * gradient - *moment2);
   th_real root = th_real_sqrt(*moment2) * o->root_scale + o->epsilon;
   *parameter -= o->step_size * (*moment1 / root);
 }
@@ -76,7 +78,7 @@ TH_HOST_DEVICE void th_optimizer_adam(const th_optimizer *o, th_real gradient, t
 /** AdamW (Loshchilov and Hutter 2019, algorithm 2): the decay is apart from the gradient. */
 TH_HOST_DEVICE void th_optimizer_adamw(const th_optimizer *o, th_real gradient, th_real *parameter,
                                        th_real *moment1, th_real *moment2) {
-  *parameter *= o->shrink;
+  *parameter -= o->decay * *parameter;
   th_optimizer_adaptive(o, gradient, parameter, moment1, moment2);
 }
 

@@ -69,15 +69,19 @@ TH_HOST_DEVICE uint16_t th_dropout_bits(th_philox bits, uint32_t lane) {
   return (uint16_t)(bits.word[lane / 2] >> (16 * (lane % 2)));
 }
 
-/* Even for the smallest domains the orders are as good as uniform (tests/kernels/random_test.c). */
-#define TH_PERMUTATION_ROUNDS 8
+/* A network on few bits takes many rounds until all orders are equally likely: 24 are not enough
+ * for eight elements, 32 are. On more bits, 12 rounds of well mixed halves are already more than
+ * the 7 that suffice against an adversary (Patarin, CRYPTO 2003). */
+#define TH_PERMUTATION_ROUNDS_MAX 32
+#define TH_PERMUTATION_ROUNDS_WIDE 12
+#define TH_PERMUTATION_WIDE_BITS 9
 
 /** A bijection on [0, count) that needs no memory and can be asked at any place. */
 typedef struct th_permutation {
   uint32_t count;
   uint32_t rounds; /**< 0: the identity */
   uint32_t left_bits, right_bits;
-  uint32_t keys[TH_PERMUTATION_ROUNDS];
+  uint32_t keys[TH_PERMUTATION_ROUNDS_MAX];
 } th_permutation;
 
 /** The order that leaves everything where it is. */
@@ -88,12 +92,14 @@ TH_HOST_DEVICE th_permutation th_permutation_identity(uint32_t count) {
 /** Draw a permutation. @param purpose  TH_RANDOM_SHUFFLE, …; @param number  the epoch, say. */
 TH_HOST_DEVICE th_permutation th_permutation_draw(uint32_t count, uint64_t seed, uint32_t purpose,
                                                   uint32_t number) {
-  th_permutation order = {.count = count, .rounds = TH_PERMUTATION_ROUNDS};
+  th_permutation order = {.count = count};
   uint32_t bits = 0;
   while (bits < 32 && (count - 1) >> bits != 0) bits++;
+  order.rounds =
+      bits < TH_PERMUTATION_WIDE_BITS ? TH_PERMUTATION_ROUNDS_MAX : TH_PERMUTATION_ROUNDS_WIDE;
   order.left_bits = bits / 2;
   order.right_bits = bits - bits / 2;
-  for (uint32_t i = 0; i < TH_PERMUTATION_ROUNDS; i += 4) {
+  for (uint32_t i = 0; i < order.rounds; i += 4) {
     th_philox block = th_philox_at(seed, number, i, 0, purpose);
     for (uint32_t j = 0; j < 4; j++) order.keys[i + j] = block.word[j];
   }

@@ -80,12 +80,15 @@ static json_t *metrics_to_json(const th_trainer *trainer) {
 
 static th_error card_print(const th_trainer *trainer, th_buffer *card) {
   const th_place *place = &trainer->place;
+  json_t *spec = spec_to_json(&trainer->spec);
+  /* Taken from there because a large seed is written as a text. */
+  json_t *seed = json_incref(json_object_get(spec, "seed"));
   json_t *json = json_pack(
-      "{s:s, s:o, s:I, s:o, s:I, s:o, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "format",
+      "{s:s, s:o, s:I, s:o, s:o, s:o, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "format",
       "trainhost-card-1", "architecture", architecture_to_json(trainer), "parameters",
-      (json_int_t)trainer->model.parameters, "spec", spec_to_json(&trainer->spec), "seed",
-      (json_int_t)trainer->spec.seed, "data", data_to_json(trainer), "device", trainer->device.name,
-      "engine", trainer->device.backend->name, "stop_reason", stop_reason_name(place->stop_reason),
+      (json_int_t)trainer->model.parameters, "spec", spec, "seed", seed, "data",
+      data_to_json(trainer), "device", trainer->device.name, "engine",
+      trainer->device.backend->name, "stop_reason", stop_reason_name(place->stop_reason),
       "best_epoch", (int)place->best.epoch, "metrics", metrics_to_json(trainer), "history",
       history_to_json(&trainer->history), "training_seconds", th_card_number(place->seconds));
   return th_card_print(json, card);

@@ -1,0 +1,156 @@
+/* Gradients of the production engine, built in double, against central differences. The engine
+ * shows its gradient by a step of plain gradient descent at a learning rate of one. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels/cpu/cpu.h"
+
+#define H 1e-6
+#define SMOOTH_ERROR_MAX 1e-7
+#define KINKED_ERROR_MAX 1e-6
+
+enum { ROWS = 150, WIDTH = 4, PARAMETERS_MAX = 1024 };
+
+typedef struct th_rig {
+  th_spec spec;
+  th_model model;
+  th_data data;
+  th_engine *engine;
+  th_team *team;
+  th_real start[PARAMETERS_MAX];
+  uint32_t step;
+} th_rig;
+
+static float features[ROWS * WIDTH];
+static int32_t labels[ROWS];
+
+static th_spec spec_of(th_activation activation, double dropout, uint32_t batch_size) {
+  return (th_spec){.hidden = {7, 9},
+                   .hidden_count = 2,
+                   .activation = activation,
+                   .negative_slope = 0.1,
+                   .dropout = dropout,
+                   .batch_size = batch_size,
+                   .optimizer = TH_OPTIMIZER_SGD,
+                   .learning_rate = 1,
+                   .shuffle = true,
+                   .seed = 11};
+}
+
+static void rig_open(th_rig *rig, const th_spec *spec, uint32_t classes, uint32_t step) {
+  rig->spec = *spec;
+  rig->step = step;
+  rig->data = (th_data){features, labels, ROWS, WIDTH};
+  for (uint32_t i = 0; i < ROWS * WIDTH; i++)
+    features[i] = 2 * th_random_unit(th_philox_at(1, i, 0, 0, 0).word[0]) - 1;
+  for (uint32_t i = 0; i < ROWS; i++)
+    labels[i] = (int32_t)(th_philox_at(2, i, 0, 0, 0).word[0] % classes);
+  cr_assert_eq(th_model_init(&rig->model, spec, WIDTH, classes), TH_OK);
+  cr_assert_leq(rig->model.parameters, PARAMETERS_MAX);
+  th_engine_plan plan = {.spec = &rig->spec,
+                         .model = &rig->model,
+                         .data = &rig->data,
+                         .split = th_permutation_identity(ROWS),
+                         .training_rows = ROWS};
+  cr_assert_eq(th_cpu_backend.create(&plan, &rig->engine), TH_OK);
+  cr_assert_eq(th_team_create(1, &rig->team), TH_OK);
+  float drawn[PARAMETERS_MAX];
+  th_model_draw(&rig->model, 5, drawn);
+  for (uint64_t i = 0; i < rig->model.parameters; i++) rig->start[i] = (th_real)drawn[i];
+}
+
+static void rig_close(th_rig *rig) {
+  th_cpu_backend.destroy(rig->engine);
+  th_team_destroy(rig->team);
+}
+
+/* The mean loss at these parameters. @param after  [out] the parameters one step on, or NULL. */
+static double rig_loss(th_rig *rig, th_real *parameters, th_real *after) {
+  th_engine_state in = {.parameters = parameters};
+  th_engine_state out = {.parameters = after};
+  th_sums sums = {0};
+  th_cpu_backend.write(rig->engine, &in);
+  th_cpu_backend.train(rig->engine, rig->team, 1, rig->step, 1, &sums);
+  th_cpu_backend.read(rig->engine, &out);
+  return sums.loss / (double)sums.rows;
+}
+
+/* Of all parameters together, relative to the gradient's length. */
+static double gradient_error(th_rig *rig) {
+  th_real after[PARAMETERS_MAX];
+  rig_loss(rig, rig->start, after);
+  double error = 0;
+  double length = 0;
+  for (uint64_t i = 0; i < rig->model.parameters; i++) {
+    th_real kept = rig->start[i];
+    double gradient = kept - after[i];
+    rig->start[i] = kept + H;
+    double above = rig_loss(rig, rig->start, NULL);
+    rig->start[i] = kept - H;
+    double below = rig_loss(rig, rig->start, NULL);
+    rig->start[i] = kept;
+    error += pow(gradient - (above - below) / (2 * H), 2);
+    length += gradient * gradient;
+  }
+  return length == 0 ? sqrt(error) : sqrt(error / length);
+}
+
+static void check_gradient(const th_spec *spec, uint32_t classes, uint32_t step, const char *what) {
+  th_rig rig;
+  bool smooth = spec->activation == TH_ACTIVATION_TANH || spec->activation == TH_ACTIVATION_SIGMOID;
+  rig_open(&rig, spec, classes, step);
+  double error = gradient_error(&rig);
+  cr_expect(error <= (smooth ? SMOOTH_ERROR_MAX : KINKED_ERROR_MAX),
+            "%s, %s, dropout %g, batch %u, %u classes: relative error %g", what,
+            th_activation_name(spec->activation), spec->dropout, spec->batch_size, classes, error);
+  rig_close(&rig);
+}
+
+Test(gradient, is_that_of_central_differences_for_every_activation) {
+  for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SIGMOID; a++) {
+    th_spec spec = spec_of(a, 0, 16);
+    check_gradient(&spec, 3, 0, "first batch");
+  }
+}
+
+Test(gradient, is_right_with_dropout) {
+  for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SIGMOID; a++) {
+    th_spec spec = spec_of(a, 0.3, 16);
+    check_gradient(&spec, 3, 2, "third batch");
+  }
+}
+
+Test(gradient, is_right_for_any_number_of_classes) {
+  static const uint32_t classes[] = {1, 2, 5, 10, 32};
+  for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+    th_spec spec = spec_of(TH_ACTIVATION_TANH, 0, 16);
+    check_gradient(&spec, classes[i], 0, "first batch");
+  }
+}
+
+Test(gradient, is_right_for_a_ragged_batch_and_for_several_slices) {
+  th_spec ragged = spec_of(TH_ACTIVATION_SIGMOID, 0.2, 16);
+  check_gradient(&ragged, 3, ROWS / 16, "last batch, of 6 rows");
+  th_spec single = spec_of(TH_ACTIVATION_TANH, 0, 1);
+  check_gradient(&single, 3, 7, "a row alone");
+  th_spec sliced = spec_of(TH_ACTIVATION_TANH, 0.2, ROWS);
+  check_gradient(&sliced, 3, 0, "all rows, in three slices");
+}
+
+Test(gradient, is_right_at_any_depth) {
+  for (uint32_t depth = 0; depth <= 5; depth++) {
+    th_spec spec = spec_of(TH_ACTIVATION_TANH, 0, 16);
+    spec.hidden_count = depth;
+    for (uint32_t l = 0; l < depth; l++) spec.hidden[l] = 3 + l;
+    check_gradient(&spec, 3, 0, "another depth");
+  }
+}
+
+/* The blocks of the parameters phase are 64 outputs wide. */
+Test(gradient, is_right_across_blocks_of_outputs) {
+  th_spec spec = spec_of(TH_ACTIVATION_TANH, 0, 16);
+  spec.hidden_count = 1;
+  spec.hidden[0] = 70;
+  check_gradient(&spec, 3, 0, "70 outputs");
+}
