@@ -217,7 +217,8 @@ static void queue_tell(th_scheduler *scheduler) {
 static bool queue_start_first(th_scheduler *scheduler) {
   th_run *run = scheduler->queue;
   pthread_mutex_lock(&scheduler->lock);
-  bool has_room = run != NULL && scheduler->active_count < scheduler->active_max;
+  bool has_room =
+      run != NULL && scheduler->active_count < scheduler->active_max && !scheduler->is_stopping;
   if (has_room) {
     scheduler->queue = run->place.next;
     scheduler->round = run->place.round;
@@ -259,21 +260,23 @@ static void list_wish_stop(th_run *list) {
   for (th_run *run = list; run != NULL; run = run->place.next) th_run_wish(run, TH_WISH_STOP);
 }
 
-static bool scheduler_is_empty(const th_scheduler *scheduler) {
-  return scheduler->added == NULL && scheduler->queue == NULL && scheduler->active == NULL;
+static bool all_is_over(const th_scheduler *scheduler) {
+  return scheduler->is_stopping && scheduler->added == NULL && scheduler->queue == NULL &&
+         scheduler->active == NULL;
 }
 
 /* @return false when the scheduler is stopped and every run is over. */
 static bool keeper_wait(th_scheduler *scheduler) {
   pthread_mutex_lock(&scheduler->lock);
-  while (!scheduler->keeper_has_news) pthread_cond_wait(&scheduler->keeper_wake, &scheduler->lock);
+  while (!scheduler->keeper_has_news && !all_is_over(scheduler))
+    pthread_cond_wait(&scheduler->keeper_wake, &scheduler->lock);
   scheduler->keeper_has_news = false;
   if (scheduler->is_stopping) {
     list_wish_stop(scheduler->added);
     list_wish_stop(scheduler->queue);
     list_wish_stop(scheduler->active);
-    scheduler->is_closed = scheduler_is_empty(scheduler);
   }
+  scheduler->is_closed = all_is_over(scheduler);
   bool goes_on = !scheduler->is_closed;
   pthread_mutex_unlock(&scheduler->lock);
   return goes_on;
