@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "shim/inbox.h"
-#include "shim/local.h"
 #include "shim/manager.h"
+#include "shim/plugin.h"
 #include "shim/request.h"
 #include "shim/way.h"
 
@@ -112,7 +112,7 @@ static th_error adapter_connect(th_adapter *adapter, const th_manager *manager,
   adapter->mode = th_manager_mode(manager);
   adapter->way = &th_way_host;
   th_error error = options_judge(options);
-  if (error == TH_OK && adapter->mode == TH_MODE_LOCAL) error = th_local_load(&adapter->way);
+  if (error == TH_OK && adapter->mode == TH_MODE_LOCAL) error = th_plugin_load(&adapter->way);
   if (error != TH_OK) return error;
   error = adapter->way->open(th_manager_path(manager), options, &adapter->session);
   return way_judge(adapter, error);

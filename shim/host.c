@@ -165,9 +165,9 @@ static bool error_is_of_host(th_error error) {
 static th_error host_start(th_way_session *session, const th_job_request *request,
                            th_way_job **started) {
   th_cargo cargo = th_cargo_of(request);
-  th_way_job *job;
-  uint8_t *body;
-  uint32_t body_bytes;
+  th_way_job *job = NULL;
+  uint8_t *body = NULL;
+  uint32_t body_bytes = 0;
   th_error error = start_body(request, &cargo, &body, &body_bytes);
   if (error != TH_OK) return error;
   error = job_create(session, &job);
@@ -207,7 +207,7 @@ static th_error host_attach(th_way_session *session, uint64_t number, th_way_job
   th_error error = th_link_state(&session->link);
   if (error == TH_OK) error = job_reopen(session, number, attached);
   if (error != TH_ERR_AGAIN) return error;
-  th_way_job *job;
+  th_way_job *job = NULL;
   error = job_create(session, &job);
   if (error != TH_OK) return error;
   th_wire_job body = {.job = number};

@@ -39,40 +39,40 @@ static bool inbox_grow(th_inbox *inbox) {
   return true;
 }
 
-static uint32_t newest_phase_index(const th_inbox *inbox) {
-  for (uint32_t i = inbox->count; i > 0; i--)
-    if (event_at(inbox, i - 1)->kind == TH_EVENT_PHASE) return i - 1;
-  return inbox->count;
+/* What a pass over a full inbox knows. The newest event of each kind is kept, so that all that was
+ * left out is counted by a later one of its kind. */
+typedef struct th_thinning {
+  uint32_t newest[TH_EVENT_STEP + 1]; /* by kind: its index */
+  uint32_t left_out[TH_EVENT_STEP + 1]; /* by kind: since the last that was kept */
+  uint32_t phases; /* bit p: phase p was entered before */
+  uint32_t epochs; /* met so far */
+} th_thinning;
+
+/* Each phase entered for the first time, and every second epoch. */
+static bool event_is_kept(th_thinning *thinning, const th_event *event, uint32_t i) {
+  if (i == thinning->newest[event->kind]) return true;
+  if (event->kind == TH_EVENT_EPOCH) return thinning->epochs++ % 2 == 0;
+  if (event->kind == TH_EVENT_STEP) return false;
+  bool is_first = (thinning->phases & phase_bit(event->phase)) == 0;
+  thinning->phases |= phase_bit(event->phase);
+  return is_first;
 }
 
-/* Which events survive: the first entry into each phase and the newest one, the newest event of
- * all, and every second epoch. */
-static bool event_is_kept(const th_inbox *inbox, uint32_t i, uint32_t newest_phase, uint32_t phases,
-                          uint32_t epochs) {
-  const th_event *event = event_at(inbox, i);
-  if (i + 1 == inbox->count || i == newest_phase) return true;
-  if (event->kind == TH_EVENT_PHASE) return (phases & phase_bit(event->phase)) == 0;
-  return event->kind == TH_EVENT_EPOCH && epochs % 2 == 0;
-}
-
-/* In one pass over the ring, as the write index never passes the read index. */
+/* In place, as the write index never passes the read index. */
 static void inbox_thin(th_inbox *inbox) {
-  uint32_t phases = inbox->phases_told, epochs = 0, epochs_left_out = 0, kept = 0;
-  uint32_t newest_phase = newest_phase_index(inbox);
+  th_thinning thinning = {.phases = inbox->phases_told};
+  for (uint32_t i = 0; i < inbox->count; i++) thinning.newest[event_at(inbox, i)->kind] = i;
+  uint32_t kept = 0;
   for (uint32_t i = 0; i < inbox->count; i++) {
     th_event event = *event_at(inbox, i);
-    bool is_kept = event_is_kept(inbox, i, newest_phase, phases, epochs);
-    uint32_t *left_out = event.kind == TH_EVENT_EPOCH ? &epochs_left_out : &inbox->steps_left_out;
-    if (event.kind == TH_EVENT_EPOCH) epochs++;
-    if (event.kind == TH_EVENT_PHASE) {
-      phases |= phase_bit(event.phase);
-    } else if (is_kept) {
-      event.coalesced = add_capped(event.coalesced, *left_out);
-      *left_out = 0;
-    } else {
+    uint32_t *left_out = &thinning.left_out[event.kind];
+    if (!event_is_kept(&thinning, &event, i)) {
       *left_out = add_capped(*left_out, add_capped(event.coalesced, 1));
+      continue;
     }
-    if (is_kept) *event_at(inbox, kept++) = event;
+    event.coalesced = add_capped(event.coalesced, *left_out);
+    *left_out = 0;
+    *event_at(inbox, kept++) = event;
   }
   inbox->count = kept;
 }
@@ -92,12 +92,7 @@ void th_inbox_put(th_inbox *inbox, const th_event *event) {
   if (th_inbox_is_over(inbox)) return;
   if (step_replaces_newest(inbox, event)) return;
   if (inbox->count == inbox->capacity && !inbox_grow(inbox)) inbox_thin(inbox);
-  th_event *newest = event_at(inbox, inbox->count++);
-  *newest = *event;
-  if (event->kind == TH_EVENT_STEP) {
-    newest->coalesced = add_capped(newest->coalesced, inbox->steps_left_out);
-    inbox->steps_left_out = 0;
-  }
+  *event_at(inbox, inbox->count++) = *event;
   if (event->kind == TH_EVENT_PHASE) {
     inbox->phase = event->phase;
     inbox->error = event->error;

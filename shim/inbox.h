@@ -20,7 +20,6 @@ typedef struct th_inbox {
   uint32_t capacity; /**< a power of two */
   uint32_t first, count;
   uint32_t phases_told; /**< bit p: the reader has taken an event of phase p */
-  uint32_t steps_left_out; /**< since the newest step that was kept */
   th_phase phase; /**< newest one put; 0 before the first */
   th_error error; /**< of the phase that ended the job */
 } th_inbox;

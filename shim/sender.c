@@ -124,9 +124,10 @@ static th_error staged_put(th_sending *sending) {
 
 /* ---- waiting ---- */
 
-/* A job that ended early takes no more batches. */
+/* A job that ended early takes no more batches, and one that was forgotten completes none. */
 static th_error job_state(const th_way_job *job) {
   if (job->batch_error != TH_OK) return job->batch_error;
+  if (job->is_forgotten) return TH_ERR_NOT_FOUND;
   return th_inbox_is_over(&job->inbox) ? job->inbox.error : TH_OK;
 }
 

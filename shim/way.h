@@ -16,8 +16,8 @@ typedef struct th_way {
   const char *(*error_text)(void); /**< of the room's own copy of base/error */
   th_error (*open)(const char *path, const th_adapter_options *options, th_way_session **session);
   void (*close)(th_way_session *session);
-  /** In a forked child, instead of close: let go of what only the parent may hold. NULL: nothing is.
-   *  No lock may be taken. */
+  /** In a forked child, instead of close: let go of what only the parent may hold. NULL: nothing
+   * is. No lock may be taken. */
   void (*abandon)(th_way_session *session);
   th_error (*health)(th_way_session *session, th_health *health);
   th_error (*jobs)(th_way_session *session, th_job_info **jobs, size_t *count);

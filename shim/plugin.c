@@ -1,4 +1,4 @@
-#include "shim/local.h"
+#include "shim/plugin.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -30,7 +30,7 @@ static th_error load(void) {
   return TH_OK;
 }
 
-th_error th_local_load(const th_way **way) {
+th_error th_plugin_load(const th_way **way) {
   pthread_mutex_lock(&load_lock);
   th_error error = loaded != NULL ? TH_OK : load();
   *way = loaded;
