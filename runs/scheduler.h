@@ -10,14 +10,18 @@ typedef struct th_scheduler th_scheduler;
 
 /**
  * Start the training threads: one a core. One run alone is given them all; several share them out.
+ * One thread more keeps the queue. All sleep while there is nothing to do, and none takes signals.
  *
  * @param threads     cores to use, at least 1.
- * @param active_max  runs in progress at once; the others are queued, with a position.
+ * @param active_max  runs in progress at once, at least 1; the others are queued, with a position.
+ * @return TH_OK; TH_ERR_SYSTEM.
  */
 th_error th_scheduler_create(uint32_t threads, uint32_t active_max, th_scheduler **scheduler);
 
 /**
  * Put a run, completely received, in its owner's queue.
+ *
+ * One that was canceled before stays as it is; after th_scheduler_stop it is canceled on the spot.
  *
  * @param owner  runs of different owners take turns; runs of one owner start in order.
  *

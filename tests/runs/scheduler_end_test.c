@@ -2,6 +2,9 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -76,6 +79,41 @@ Test(scheduler_end, leaves_no_thread_and_no_descriptor) {
   th_run_destroy(run);
   cr_assert_eq(entries_count("/proc/self/task"), threads);
   cr_assert_eq(entries_count("/proc/self/fd"), fds);
+}
+
+/* Whether every thread that the scheduler named blocks the signal. @return how many there are. */
+static int threads_blocking(int signal) {
+  int count = 0;
+  DIR *dir = opendir("/proc/self/task");
+  for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+    char path[300], line[128];
+    unsigned long long blocked = 0;
+    bool is_ours = false;
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+    FILE *status = fopen(path, "r");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+      if (strncmp(line, "Name:\tth-", 9) == 0) is_ours = true;
+      if (strncmp(line, "SigBlk:", 7) == 0) blocked = strtoull(line + 7, NULL, 16);
+    }
+    if (status != NULL) fclose(status);
+    if (is_ours && (blocked >> (signal - 1) & 1) != 0) count++;
+  }
+  closedir(dir);
+  return count;
+}
+
+Test(scheduler_end, its_threads_leave_signals_to_the_program) {
+  th_scheduler *scheduler = scheduler_make(2, 2);
+  /* They name themselves as they begin: by the time that a run is over, two have. */
+  struct witness witness;
+  witness_init(&witness);
+  th_run *run = run_make(1, TH_JOB_TRAIN, SPEC, &data, NULL, &witness);
+  th_scheduler_add(scheduler, run, 0);
+  witness_wait_over(&witness);
+  th_run_destroy(run);
+  cr_assert_geq(threads_blocking(SIGTERM), 2);
+  cr_assert_eq(threads_blocking(SIGSEGV), 0, "a fault could not be reported");
+  th_scheduler_destroy(scheduler);
 }
 
 Test(scheduler_end, destroy_takes_null_and_an_idle_one) {
