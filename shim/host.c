@@ -88,7 +88,7 @@ static th_error job_request(th_way_job *job, th_wire_type type, const void *body
                             uint32_t body_bytes) {
   th_way_session *session = job->session;
   int64_t deadline_ns = th_link_deadline_ns(&session->link);
-  th_error error = th_link_lock(&session->link, deadline_ns);
+  th_error error = th_link_enter(&session->link, deadline_ns);
   if (error != TH_OK) return error;
   pthread_mutex_lock(&session->lock);
   th_session_hold(session);
@@ -106,7 +106,7 @@ static th_error job_request(th_way_job *job, th_wire_type type, const void *body
   }
   th_session_release(session);
   pthread_mutex_unlock(&session->lock);
-  th_link_unlock(&session->link);
+  th_link_leave(&session->link);
   return error;
 }
 

@@ -36,14 +36,14 @@ static const char *type_word(uint32_t type) {
 /* ---- the end ---- */
 
 th_error th_link_end(th_link *link, th_error error) {
-  pthread_mutex_lock(&link->end_lock);
+  pthread_mutex_lock(&link->lock);
   if (link->end == TH_OK) {
     snprintf(link->end_text, sizeof link->end_text, "%s", th_error_text());
     link->end = error;
     /* A daemon that is still there sees the session end; our own waits see the hang-up. */
     shutdown(link->fd, SHUT_RDWR);
   }
-  pthread_mutex_unlock(&link->end_lock);
+  pthread_mutex_unlock(&link->lock);
   return error;
 }
 
@@ -56,10 +56,10 @@ th_error th_link_end_lost(th_link *link) {
 }
 
 th_error th_link_state(th_link *link) {
-  pthread_mutex_lock(&link->end_lock);
+  pthread_mutex_lock(&link->lock);
   th_error end = link->end;
   if (end != TH_OK) (void)th_fail(end, "%s", link->end_text);
-  pthread_mutex_unlock(&link->end_lock);
+  pthread_mutex_unlock(&link->lock);
   return end;
 }
 
@@ -102,7 +102,6 @@ static th_error request_send(th_link *link, th_wire_type type, const void *body,
 static void late_answer_discard(th_link *link) {
   th_message *answer = &link->answer;
   th_message_close_fds(answer, 0);
-  answer->fd_count = 0;
   th_wire_job job;
   if (answer->header.type != TH_WIRE_START || answer->header.status != TH_OK ||
       answer->header.body_bytes != sizeof job)
@@ -134,8 +133,6 @@ static th_error answer_receive(th_link *link, th_wire_type type, uint32_t reques
     if (error != TH_OK) return channel_judge(link, error, type, since_ns);
     if (link->answer.header.request == request) break;
     if (link->unanswered == 0) {
-      th_message_close_fds(&link->answer, 0);
-      link->answer.fd_count = 0;
       return fail_protocol(link, "an answer to no request");
     }
     link->unanswered--;
@@ -149,19 +146,27 @@ int64_t th_link_deadline_ns(const th_link *link) {
   return th_clock_deadline_ns(link->call_timeout_ns);
 }
 
-th_error th_link_lock(th_link *link, int64_t deadline_ns) {
+th_error th_link_enter(th_link *link, int64_t deadline_ns) {
   struct timespec until = {.tv_sec = deadline_ns / TH_NS_PER_S,
                            .tv_nsec = deadline_ns % TH_NS_PER_S};
-  if (pthread_mutex_clocklock(&link->lock, CLOCK_MONOTONIC, &until) == 0) return TH_OK;
+  int timed_out = 0;
+  pthread_mutex_lock(&link->lock);
+  while (link->is_busy && timed_out == 0)
+    timed_out = pthread_cond_clockwait(&link->idle, &link->lock, CLOCK_MONOTONIC, &until);
+  bool is_ours = !link->is_busy;
+  link->is_busy = true;
+  pthread_mutex_unlock(&link->lock);
+  if (is_ours) return TH_OK;
   return th_fail(TH_ERR_HOST_STALLED,
                  "trainhostd at %s has left another thread's request unanswered all the while",
                  link->path);
 }
 
-void th_link_unlock(th_link *link) {
-  for (uint32_t i = 0; i < link->answer.fd_count; i++)
-    if (link->answer.fds[i] >= 0) close(link->answer.fds[i]);
-  link->answer.fd_count = 0;
+void th_link_leave(th_link *link) {
+  th_message_close_fds(&link->answer, 0);
+  pthread_mutex_lock(&link->lock);
+  link->is_busy = false;
+  pthread_cond_signal(&link->idle);
   pthread_mutex_unlock(&link->lock);
 }
 
@@ -178,20 +183,20 @@ th_error th_link_exchange(th_link *link, th_wire_type type, const void *body, ui
 th_error th_link_request(th_link *link, th_wire_type type, const void *body, uint32_t body_bytes,
                          void *answer, uint32_t answer_bytes) {
   int64_t deadline_ns = th_link_deadline_ns(link);
-  th_error error = th_link_lock(link, deadline_ns);
+  th_error error = th_link_enter(link, deadline_ns);
   if (error != TH_OK) return error;
   error = th_link_exchange(link, type, body, body_bytes, deadline_ns);
   if (error == TH_OK && link->answer.header.body_bytes != answer_bytes)
     error = fail_protocol(link, "an answer of another size");
   if (error == TH_OK && answer_bytes > 0) memcpy(answer, link->answer.body, answer_bytes);
-  th_link_unlock(link);
+  th_link_leave(link);
   return error;
 }
 
 void th_link_post(th_link *link, th_wire_type type, const void *body, uint32_t body_bytes) {
-  if (th_link_lock(link, th_link_deadline_ns(link)) != TH_OK) return;
+  if (th_link_enter(link, th_link_deadline_ns(link)) != TH_OK) return;
   if (request_send(link, type, body, body_bytes, th_clock_now_ns()) == TH_OK) link->unanswered++;
-  th_link_unlock(link);
+  th_link_leave(link);
 }
 
 /* ---- handshake ---- */
@@ -253,23 +258,23 @@ th_error th_link_open(th_link *link, const char *path, const char *client,
   int64_t deadline_ns = th_clock_deadline_ns(connect_timeout_ns);
   link->fd = -1;
   pthread_mutex_init(&link->lock, NULL);
-  pthread_mutex_init(&link->end_lock, NULL);
+  pthread_cond_init(&link->idle, NULL);
   snprintf(link->path, sizeof link->path, "%s", path);
   th_error error = connect_until(path, deadline_ns, &link->fd);
   if (error != TH_OK) {
     link->fd = -1;
     return error;
   }
-  error = th_link_lock(link, deadline_ns);
+  error = th_link_enter(link, deadline_ns);
   if (error != TH_OK) return error;
   error = greet(link, client, deadline_ns, greeting);
-  th_link_unlock(link);
+  th_link_leave(link);
   return error;
 }
 
 void th_link_close(th_link *link) {
   if (link->fd >= 0) close(link->fd);
   link->fd = -1;
+  pthread_cond_destroy(&link->idle);
   pthread_mutex_destroy(&link->lock);
-  pthread_mutex_destroy(&link->end_lock);
 }

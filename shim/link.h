@@ -8,7 +8,7 @@
 #define TH_SHIM_LINK_H
 
 #include <pthread.h>
-#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/un.h>
 
@@ -20,13 +20,14 @@ typedef struct th_link {
   int fd;
   char path[sizeof((struct sockaddr_un *)0)->sun_path];
   int64_t call_timeout_ns;
-  pthread_mutex_t lock; /**< of the four below: one request at a time */
-  uint32_t request; /**< number of the newest one */
-  uint32_t unanswered; /**< given up, but their answers may still come */
-  th_message answer; /**< to the newest one; its descriptors are closed by th_link_unlock */
-  pthread_mutex_t end_lock; /**< of the two below */
+  pthread_mutex_t lock; /**< of the four below; held for moments only */
+  pthread_cond_t idle;
+  bool is_busy; /**< a thread asks, and the last three fields are its own */
   th_error end; /**< TH_OK: alive */
   char end_text[TH_ERROR_TEXT_BYTES_MAX];
+  uint32_t request; /**< number of the newest one */
+  uint32_t unanswered; /**< given up, but their answers may still come */
+  th_message answer; /**< to the newest one; its descriptors are closed by th_link_leave */
 } th_link;
 
 /** What the daemon chose for a session, and the descriptors that came with it. */
@@ -62,11 +63,11 @@ th_error th_link_request(th_link *link, th_wire_type type, const void *body, uin
                          void *answer, uint32_t answer_bytes);
 
 /** The three steps of th_link_request, for a caller who needs the answer as it came. The answer and
- *  its descriptors last until unlock; who takes a descriptor out puts −1 in its place. */
-th_error th_link_lock(th_link *link, int64_t deadline_ns);
+ *  its descriptors last until it leaves; who takes them over sets fd_count to 0. */
+th_error th_link_enter(th_link *link, int64_t deadline_ns);
 th_error th_link_exchange(th_link *link, th_wire_type type, const void *body, uint32_t body_bytes,
                           int64_t deadline_ns);
-void th_link_unlock(th_link *link);
+void th_link_leave(th_link *link);
 
 /** The moment by which a call that begins now must be answered. */
 int64_t th_link_deadline_ns(const th_link *link);

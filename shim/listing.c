@@ -99,11 +99,11 @@ static th_error page_fetch(th_way_session *session, const th_row_kind *kind, th_
   th_link *link = &session->link;
   th_wire_list body = {.after = listing->last};
   int64_t deadline_ns = th_link_deadline_ns(link);
-  th_error error = th_link_lock(link, deadline_ns);
+  th_error error = th_link_enter(link, deadline_ns);
   if (error != TH_OK) return error;
   error = th_link_exchange(link, kind->type, &body, sizeof body, deadline_ns);
   if (error == TH_OK) error = page_append(session, kind, listing, has_more);
-  th_link_unlock(link);
+  th_link_leave(link);
   return error;
 }
 

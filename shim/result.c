@@ -92,11 +92,11 @@ static th_error parcel_receive(th_way_job *job, th_parcel *parcel) {
   th_link *link = &job->session->link;
   th_wire_job body = {.job = job->number};
   int64_t deadline_ns = th_link_deadline_ns(link);
-  th_error error = th_link_lock(link, deadline_ns);
+  th_error error = th_link_enter(link, deadline_ns);
   if (error != TH_OK) return error;
   error = th_link_exchange(link, TH_WIRE_RESULT, &body, sizeof body, deadline_ns);
   if (error == TH_OK) error = parcel_open(job, parcel);
-  th_link_unlock(link);
+  th_link_leave(link);
   return error;
 }
 

@@ -1,8 +1,8 @@
 /**
  * One session with the daemon: its link, its shared memory, and how callers' threads share both.
  *
- * Two locks. The link's is held during a request; `lock` guards the queues, the slots and the list
- * of jobs, and is never held while a thread waits. If both are needed, the link's is taken first.
+ * `lock` guards the queues, the slots and the list of jobs, and is never held while a thread waits.
+ * Who needs it together with the link enters the link first.
  *
  * No thread of our own drains the event queue: whoever waits does it for all, and sorts the events
  * into the inboxes of their jobs.

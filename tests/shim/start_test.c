@@ -111,6 +111,12 @@ Test(start, sends_every_byte_in_order) {
   th_job *job;
   cr_assert_eq(th_job_start(adapter, &large_request, &job), TH_OK, "%s", th_error_text());
   cr_assert_eq(th_job_number(job), 70);
+  th_statistics statistics;
+  th_adapter_statistics(adapter, &statistics);
+  cr_assert_eq(statistics.bytes_sent, ALL_BYTES);
+  cr_assert_eq(statistics.jobs_started, 1);
+  th_job_close(job);
+  end();
   cr_assert_eq(announced.kind, TH_JOB_TRAIN);
   cr_assert_eq(announced.flags, TH_WIRE_START_DETACH);
   cr_assert_eq(announced.rows, ROWS);
@@ -123,12 +129,6 @@ Test(start, sends_every_byte_in_order) {
   cr_assert_arr_eq(received[0], features, FEATURES_BYTES);
   cr_assert_arr_eq(received[1], labels, LABELS_BYTES);
   cr_assert_arr_eq(received[2], model, MODEL_BYTES);
-  th_statistics statistics;
-  th_adapter_statistics(adapter, &statistics);
-  cr_assert_eq(statistics.bytes_sent, ALL_BYTES);
-  cr_assert_eq(statistics.jobs_started, 1);
-  th_job_close(job);
-  end();
 }
 
 Test(start, loses_no_event_that_comes_before_the_answer) {
