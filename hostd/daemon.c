@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/timerfd.h>
@@ -22,6 +22,10 @@ enum { FAREWELL_MS = 500 };
 /* Connections beyond the limit are told so in answer to their hello; beyond this many more they are
  * closed. */
 enum { SESSIONS_REFUSED_MAX = 16 };
+
+/* What a signal handler can reach. */
+static int stop_fd = -1;
+static atomic_int stop_signal;
 
 /* ---- what the loop calls ---- */
 
@@ -49,18 +53,17 @@ static void listener_ready(th_watch *watch) {
   daemon->session_count++;
 }
 
-static void signals_ready(th_watch *watch) {
-  th_daemon *daemon = watch->owner;
-  struct signalfd_siginfo signal;
-  if (read(watch->fd, &signal, sizeof signal) != sizeof signal) return;
-  th_log(TH_LOG_INFO, "%s: stopping", strsignal((int)signal.ssi_signo));
-  daemon->is_stopping = true;
-}
-
 static void counter_empty(int fd) {
   uint64_t count;
   ssize_t taken = read(fd, &count, sizeof count);
   th_check(taken == sizeof count || errno == EAGAIN);
+}
+
+static void stop_ready(th_watch *watch) {
+  th_daemon *daemon = watch->owner;
+  counter_empty(watch->fd);
+  th_log(TH_LOG_INFO, "%s: stopping", strsignal(atomic_load(&stop_signal)));
+  daemon->is_stopping = true;
 }
 
 static void poke_ready(th_watch *watch) {
@@ -140,16 +143,28 @@ static th_error watch_add(th_daemon *daemon, th_watch *watch, int fd,
   return th_loop_add(&daemon->loop, watch);
 }
 
+static void signal_arrived(int number) {
+  uint64_t one = 1;
+  int before = errno;
+  atomic_store(&stop_signal, number);
+  ssize_t written = write(stop_fd, &one, sizeof one);
+  (void)written; /* full only after as many signals as nobody sends */
+  errno = before;
+}
+
+/* A handler and not a blocked signal with a signalfd: libraries start threads before main, which
+ * would take the signal instead. */
 static th_error signals_open(th_daemon *daemon) {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  /* Before any thread starts, so that all inherit it. */
-  pthread_sigmask(SIG_BLOCK, &set, NULL);
-  signal(SIGPIPE, SIG_IGN);
-  return watch_add(daemon, &daemon->signals, signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
-                   signals_ready, "signals");
+  struct sigaction action = {.sa_handler = signal_arrived, .sa_flags = SA_RESTART};
+  struct sigaction ignore = {.sa_handler = SIG_IGN};
+  stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  th_error error = watch_add(daemon, &daemon->stop, stop_fd, stop_ready, "stop signal");
+  if (error != TH_OK) return error;
+  sigemptyset(&action.sa_mask);
+  if (sigaction(SIGTERM, &action, NULL) == 0 && sigaction(SIGINT, &action, NULL) == 0 &&
+      sigaction(SIGPIPE, &ignore, NULL) == 0)
+    return TH_OK;
+  return th_fail_errno(TH_ERR_SYSTEM, "cannot handle signals");
 }
 
 static th_error heartbeat_open(th_daemon *daemon) {
@@ -232,7 +247,7 @@ static void daemon_fini(th_daemon *daemon) {
   watch_close(&daemon->listener);
   watch_close(&daemon->heartbeat);
   watch_close(&daemon->poke);
-  watch_close(&daemon->signals);
+  watch_close(&daemon->stop);
   th_loop_fini(&daemon->loop);
   if (daemon->lock_fd >= 0) close(daemon->lock_fd);
 }
@@ -256,7 +271,7 @@ th_error th_daemon_run(const th_options *options) {
   if (daemon == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for the daemon");
   daemon->options = options;
   daemon->loop.epoll_fd = daemon->lock_fd = daemon->store.lock_fd = -1;
-  daemon->listener.fd = daemon->signals.fd = daemon->poke.fd = daemon->heartbeat.fd = -1;
+  daemon->listener.fd = daemon->stop.fd = daemon->poke.fd = daemon->heartbeat.fd = -1;
   daemon->next_session = 1;
   daemon->started_ns = th_clock_now_ns();
   th_error error = daemon_start(daemon);

@@ -22,7 +22,7 @@ typedef struct th_daemon {
   th_jobs jobs;
   th_loop loop;
   int lock_fd; /**< holds the socket's path */
-  th_watch listener, signals, poke, heartbeat;
+  th_watch listener, stop, poke, heartbeat;
   struct th_session *sessions; /**< newest first */
   uint32_t session_count;
   uint64_t next_session;

@@ -1,0 +1,1 @@
+th_test(spec spec_test.c LIBRARIES th_spec)

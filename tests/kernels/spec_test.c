@@ -1,0 +1,194 @@
+#include "kernels/spec.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static th_error parse(const char *text, th_spec *spec) {
+  return th_spec_parse(text, strlen(text), spec);
+}
+
+static void assert_refused(const char *text, const char *word) {
+  th_spec spec = {.epochs = 77};
+  cr_assert_eq(parse(text, &spec), TH_ERR_USAGE, "%s", text);
+  cr_assert_not_null(strstr(th_error_text(), word), "%s: \"%s\" does not say %s", text,
+                     th_error_text(), word);
+  cr_assert_eq(spec.epochs, 77, "touched by %s", text);
+}
+
+Test(spec, an_empty_text_is_all_defaults) {
+  th_spec spec, defaults;
+  th_spec_init(&defaults);
+  cr_assert_eq(parse("", &spec), TH_OK);
+  cr_assert_eq(memcmp(&spec, &defaults, sizeof spec), 0);
+  cr_assert_eq(spec.hidden_count, 2);
+  cr_assert_eq(spec.hidden[0], 64);
+  cr_assert_eq(spec.batch_size, 32);
+  cr_assert_eq(spec.learning_rate, 0.001);
+  cr_assert_eq(spec.epsilon, 1e-8);
+  cr_assert(spec.shuffle && spec.restore_best);
+}
+
+Test(spec, every_field_is_read) {
+  th_spec spec;
+  cr_assert_eq(
+      parse("{\"name\": \"n\", \"hidden\": [7], \"classes\": 3, \"activation\": \"leaky_relu\", "
+            "\"negative_slope\": 0.2, \"dropout\": 0.5, \"epochs\": 4, \"batch_size\": 5, "
+            "\"optimizer\": \"sgd\", \"learning_rate\": 1, \"momentum\": 0.9, \"beta1\": 0.8, "
+            "\"beta2\": 0.7, \"epsilon\": 1e-3, \"weight_decay\": 0.01, "
+            "\"validation_split\": 0.25, \"split\": \"last\", \"shuffle\": false, "
+            "\"early_stopping_patience\": 6, \"early_stopping_min_delta\": 0.1, "
+            "\"restore_best\": false, \"seed\": 8}",
+            &spec),
+      TH_OK, "%s", th_error_text());
+  cr_assert_str_eq(spec.name, "n");
+  cr_assert_eq(spec.hidden_count, 1);
+  cr_assert_eq(spec.activation, TH_ACTIVATION_LEAKY_RELU);
+  cr_assert_eq(spec.optimizer, TH_OPTIMIZER_SGD);
+  cr_assert_eq(spec.split, TH_SPLIT_LAST);
+  cr_assert_eq(spec.learning_rate, 1.0, "an integer is a number");
+  cr_assert(!spec.shuffle && !spec.restore_best);
+  cr_assert_eq(spec.early_stopping_patience, 6);
+  cr_assert_eq(spec.seed, 8);
+}
+
+Test(spec, parse_reads_back_what_format_wrote) {
+  th_spec written, read;
+  th_spec_init(&written);
+  written.learning_rate = 0.1 + 0.2;
+  written.seed = UINT64_MAX;
+  written.hidden_count = 0;
+  strcpy(written.name, "\"é\"");
+  /* Both start from defaults, so that unused bytes are equal. */
+  memset(written.hidden, 0, sizeof written.hidden);
+  th_buffer json;
+  cr_assert_eq(th_spec_format(&written, &json), TH_OK);
+  cr_assert_eq(th_spec_parse(json.data, json.bytes, &read), TH_OK, "%s", th_error_text());
+  cr_assert_eq(read.learning_rate, written.learning_rate, "to the last bit");
+  cr_assert_eq(read.seed, UINT64_MAX);
+  cr_assert_eq(read.hidden_count, 0);
+  cr_assert_str_eq(read.name, written.name);
+  th_buffer_fini(&json);
+}
+
+Test(spec, an_unknown_field_is_named_with_the_nearest) {
+  assert_refused("{\"learnin_rate\": 1}", "\"learning_rate\"");
+  assert_refused("{\"Epochs\": 1}", "\"epochs\"");
+  assert_refused("{\"zebra\": 1}", "--help");
+}
+
+Test(spec, a_wrong_value_is_shown_with_what_it_may_be) {
+  assert_refused("{\"learning_rate\": \"fast\"}", "\"fast\"");
+  assert_refused("{\"learning_rate\": 0}", "above 0");
+  assert_refused("{\"learning_rate\": -1e-3}", "above 0");
+  assert_refused("{\"dropout\": 1}", "below 1");
+  assert_refused("{\"dropout\": 1.0000000001}", "below 1");
+  assert_refused("{\"epochs\": 0}", "from 1");
+  assert_refused("{\"epochs\": 4294967296}", "4294967295");
+  assert_refused("{\"epochs\": 3.5}", "whole number");
+  assert_refused("{\"epochs\": -1}", "whole number");
+  assert_refused("{\"epochs\": true}", "whole number");
+  assert_refused("{\"batch_size\": 99999999999999999999}", "line 1");
+  assert_refused("{\"hidden\": 64}", "list");
+  assert_refused("{\"hidden\": [64, 0]}", "1 to 65536");
+  assert_refused("{\"hidden\": [64, -1]}", "1 to 65536");
+  assert_refused("{\"hidden\": [99999999999]}", "1 to 65536");
+  assert_refused("{\"hidden\": [[64]]}", "list");
+  assert_refused("{\"activation\": \"rleu\"}", "\"relu\"");
+  assert_refused("{\"activation\": 3}", "one of relu, leaky_relu");
+  assert_refused("{\"optimizer\": \"lion\"}", "sgd, adam, adamw");
+  assert_refused("{\"shuffle\": 1}", "true or false");
+  assert_refused("{\"seed\": -1}", "18446744073709551615");
+  assert_refused("{\"seed\": \"18446744073709551616\"}", "18446744073709551615");
+  assert_refused("{\"seed\": \"12x\"}", "12x");
+  assert_refused("{\"name\": 5}", "63 bytes");
+}
+
+Test(spec, what_is_no_json_object_is_refused_with_its_place) {
+  assert_refused("{\"epochs\": 3", "line 1");
+  assert_refused("{\n\"epochs\": 3,\n}", "line 3");
+  assert_refused("[]", "object");
+  assert_refused("3", "line 1");
+  assert_refused("{\"epochs\": 3, \"epochs\": 4}", "duplicate");
+  assert_refused("{\"learning_rate\": NaN}", "line 1");
+  assert_refused("{\"name\": \"a\\u0000b\"}", "line 1");
+  char deep[5000];
+  memset(deep, '[', sizeof deep - 1);
+  deep[sizeof deep - 1] = '\0';
+  assert_refused(deep, "line 1");
+}
+
+Test(spec, fields_that_do_not_go_together_are_refused) {
+  assert_refused("{\"early_stopping_patience\": 3}", "validation_split");
+  assert_refused("{\"momentum\": 0.9, \"optimizer\": \"adam\"}", "sgd");
+}
+
+Test(spec, set_takes_what_a_flag_would_say) {
+  th_spec spec;
+  th_spec_init(&spec);
+  cr_assert_eq(th_spec_set(&spec, "hidden", "256,128,100"), TH_OK);
+  cr_assert_eq(spec.hidden_count, 3);
+  cr_assert_eq(spec.hidden[2], 100);
+  cr_assert_eq(th_spec_set(&spec, "hidden", ""), TH_OK);
+  cr_assert_eq(spec.hidden_count, 0);
+  cr_assert_eq(th_spec_set(&spec, "learning_rate", "1e-2"), TH_OK);
+  cr_assert_eq(spec.learning_rate, 0.01);
+  cr_assert_eq(th_spec_set(&spec, "shuffle", "false"), TH_OK);
+  cr_assert(!spec.shuffle);
+  cr_assert_eq(th_spec_set(&spec, "seed", "18446744073709551615"), TH_OK);
+  cr_assert_eq(spec.seed, UINT64_MAX);
+}
+
+Test(spec, set_refuses_what_is_no_value) {
+  static const char *const rows[][2] = {
+      {"hidden", "64,,32"}, {"hidden", "64,"},        {"hidden", "a"},
+      {"epochs", "three"},  {"epochs", ""},           {"epochs", "3 4"},
+      {"epochs", "[3]"},    {"learning_rate", "nan"}, {"learning_rate", "inf"},
+      {"shuffle", "maybe"}, {"activation", "RELU!"},  {"seed", "-1"},
+      {"name", "\xff\xfe"}, {"no_such_field", "1"}};
+  th_spec spec, before;
+  th_spec_init(&spec);
+  before = spec;
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    cr_assert_eq(th_spec_set(&spec, rows[i][0], rows[i][1]), TH_ERR_USAGE, "%s=%s", rows[i][0],
+                 rows[i][1]);
+    cr_assert_gt(strlen(th_error_text()), 10);
+  }
+  cr_assert_eq(spec.epochs, before.epochs);
+  cr_assert_eq(spec.learning_rate, before.learning_rate);
+}
+
+Test(spec, every_default_in_the_table_is_what_init_sets) {
+  size_t count;
+  const th_spec_field *fields = th_spec_fields(&count);
+  th_spec spec, defaults;
+  th_spec_init(&defaults);
+  spec = defaults;
+  cr_assert_gt(count, 15);
+  for (size_t i = 0; i < count; i++) {
+    cr_assert_eq(th_spec_set(&spec, fields[i].name, fields[i].fallback), TH_OK, "%s",
+                 th_error_text());
+    cr_assert_gt(strlen(fields[i].help), 8);
+    cr_assert_eq(fields[i].choices != NULL, fields[i].kind == TH_SPEC_CHOICE);
+  }
+  cr_assert_eq(memcmp(&spec, &defaults, sizeof spec), 0);
+}
+
+Test(spec, parse_survives_every_truncation_and_every_changed_byte) {
+  th_spec spec;
+  th_buffer json;
+  th_spec_init(&spec);
+  cr_assert_eq(th_spec_format(&spec, &json), TH_OK);
+  char *text = json.data;
+  for (size_t bytes = 1; bytes < json.bytes; bytes++)
+    cr_assert_eq(th_spec_parse(text, bytes, &spec), TH_ERR_USAGE, "cut to %zu bytes", bytes);
+  for (size_t i = 0; i < json.bytes; i++) {
+    char original = text[i];
+    for (int flip = 1; flip < 256; flip <<= 1) {
+      text[i] = (char)(original ^ flip);
+      th_error error = th_spec_parse(text, json.bytes, &spec);
+      cr_assert(error == TH_OK || error == TH_ERR_USAGE);
+    }
+    text[i] = original;
+  }
+  th_buffer_fini(&json);
+}
