@@ -1,4 +1,5 @@
 /* The work of a run: prepare, train or apply a model, save. By the thread that drives it. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -11,6 +12,7 @@ static bool run_is_prepared(const th_run *run) {
   return run->trainer != NULL || run->inference != NULL;
 }
 
+/* The trainer tells of steps alone; what a restore or the end changed is asked for. */
 static void report_trainer(th_run *run) {
   th_progress progress;
   th_trainer_progress(run->trainer, &progress);
@@ -55,6 +57,7 @@ static th_error run_piece(th_run *run, th_team *team, int64_t now_ns) {
                               : th_inference_advance(run->inference, team, now_ns + PIECE_NS);
 }
 
+/* Preparing cannot be cut into pieces; if it used up the slice, the others' turn comes first. */
 static th_error run_work(th_run *run, th_team *team, int64_t until_ns) {
   if (!run_is_prepared(run)) {
     th_error error = run_prepare(run);
@@ -69,6 +72,7 @@ static th_error run_work(th_run *run, th_team *team, int64_t until_ns) {
   return error;
 }
 
+/* The history must be whole before the phase says that training is over. */
 static th_error run_save(th_run *run) {
   if (run->trainer != NULL) report_trainer(run);
   th_run_enter(run, TH_PHASE_SAVING);
@@ -80,20 +84,22 @@ static th_error run_save(th_run *run) {
 
 /* Keep what there is if the host was stopped; drop it if the user wanted an end. */
 static th_error run_break_off(th_run *run) {
-  unsigned long long job = run->job;
+  uint64_t job = run->job;
   th_progress at;
   th_run_progress(run, &at);
   if (th_run_wished(run) == TH_WISH_CANCEL)
-    return th_fail(TH_ERR_CANCELED, "job %llu was canceled at epoch %u, step %u", job, at.epoch,
-                   at.step);
+    return th_fail(TH_ERR_CANCELED, "job %" PRIu64 " was canceled at epoch %u, step %u", job,
+                   at.epoch, at.step);
   if (run->trainer == NULL)
     return th_fail(TH_ERR_CANCELED,
-                   "job %llu was canceled because its host was stopped; start it again", job);
+                   "job %" PRIu64 " was canceled because its host was stopped; start it again",
+                   job);
   th_error error = th_trainer_checkpoint(run->trainer, &run->outcome.output);
   if (error != TH_OK) return error;
   run->outcome.is_checkpoint = true;
   return th_fail(TH_ERR_CANCELED,
-                 "job %llu was canceled at epoch %u, step %u because its host was stopped; its "
+                 "job %" PRIu64
+                 " was canceled at epoch %u, step %u because its host was stopped; its "
                  "checkpoint is kept: start the job again with it as the model to go on",
                  job, at.epoch, at.step);
 }
@@ -109,6 +115,7 @@ static void run_settle(th_run *run, th_error error) {
   th_run_release_arrays(run);
 }
 
+/* A wish that comes when the last step is done comes too late: the result is there. */
 bool th_run_advance(th_run *run, th_team *team, int64_t until_ns) {
   th_error error = TH_ERR_AGAIN;
   if (th_run_wished(run) == TH_WISH_NONE) error = run_work(run, team, until_ns);

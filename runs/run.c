@@ -1,5 +1,6 @@
 #include "runs/run.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,31 +22,35 @@ static th_error shape_judge(const th_run_request *request) {
   return TH_OK;
 }
 
-/* An array of `columns` four-byte elements a row must have exactly that size. */
+/* An array of `columns` four-byte elements a row must have exactly that size: from here on rows and
+ * width are all that anyone asks about it. */
 static th_error array_judge(const th_run_request *request, th_array array, uint64_t columns) {
   uint64_t wanted;
   if (__builtin_mul_overflow(request->rows, columns * 4, &wanted))
-    return th_fail(
-        TH_ERR_DATA, "%s of %llu rows and %llu columns are more bytes than can be counted",
-        array_names[array], (unsigned long long)request->rows, (unsigned long long)columns);
+    return th_fail(TH_ERR_DATA,
+                   "%s of %" PRIu64 " rows and %" PRIu64
+                   " columns are more bytes than can be counted",
+                   array_names[array], request->rows, columns);
   uint64_t given = request->array_bytes[array];
   if (given == wanted) return TH_OK;
   if (given == 0)
     return th_fail(TH_ERR_DATA,
-                   "the %s are missing: send %llu bytes, or ask for another kind of job",
-                   array_names[array], (unsigned long long)wanted);
+                   "the %s are missing: send %" PRIu64 " bytes, or ask for another kind of job",
+                   array_names[array], wanted);
   return th_fail(TH_ERR_DATA,
-                 "the %s have %llu bytes, but %llu rows of %llu four-byte elements are %llu",
-                 array_names[array], (unsigned long long)given, (unsigned long long)request->rows,
-                 (unsigned long long)columns, (unsigned long long)wanted);
+                 "the %s have %" PRIu64 " bytes, but %" PRIu64 " rows of %" PRIu64
+                 " four-byte elements are %" PRIu64,
+                 array_names[array], given, request->rows, columns, wanted);
 }
 
+/* Labels that would be ignored are a misunderstanding worth an error. */
 static th_error labels_judge(const th_run_request *request) {
   if (request->kind != TH_JOB_PREDICT) return array_judge(request, TH_ARRAY_LABELS, 1);
   if (request->array_bytes[TH_ARRAY_LABELS] == 0) return TH_OK;
   return th_fail(TH_ERR_DATA, "a prediction takes no labels; evaluate, or leave them out");
 }
 
+/* A training may begin anew or go on from a checkpoint; the others have nothing to do without. */
 static th_error model_judge(const th_run_request *request) {
   if (request->kind == TH_JOB_TRAIN || request->array_bytes[TH_ARRAY_MODEL] > 0) return TH_OK;
   return th_fail(TH_ERR_DATA, "the model is missing: send the safetensors file to %s with",
@@ -66,15 +71,17 @@ static th_error request_judge(const th_run_request *request) {
 
 /* ---- the arrays ---- */
 
+/* Mapped and not allocated: the heap would keep the pages of large arrays for itself when they are
+ * freed, and mapped memory is aligned for any element. */
 static th_error array_reserve(th_run *run, th_array array, uint64_t bytes) {
   if (bytes == 0) return TH_OK;
   void *data = MAP_FAILED;
   if (bytes <= SIZE_MAX)
     data = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED)
-    return th_fail_errno(TH_ERR_SYSTEM, "cannot reserve %llu bytes for the %s of job %llu",
-                         (unsigned long long)bytes, array_names[array],
-                         (unsigned long long)run->job);
+    return th_fail_errno(TH_ERR_SYSTEM,
+                         "cannot reserve %" PRIu64 " bytes for the %s of job %" PRIu64, bytes,
+                         array_names[array], run->job);
   run->arrays[array] = (th_run_array){.data = data, .bytes = bytes};
   atomic_fetch_add_explicit(&run->held_bytes, bytes, memory_order_relaxed);
   return TH_OK;
@@ -83,8 +90,8 @@ static th_error array_reserve(th_run *run, th_array array, uint64_t bytes) {
 static th_error arrays_reserve(th_run *run, const uint64_t bytes[TH_ARRAY_COUNT]) {
   for (int i = 0; i < TH_ARRAY_COUNT; i++) {
     if (__builtin_add_overflow(run->expected_bytes, bytes[i], &run->expected_bytes))
-      return th_fail(TH_ERR_DATA, "the arrays of job %llu are more bytes than can be counted",
-                     (unsigned long long)run->job);
+      return th_fail(TH_ERR_DATA,
+                     "the arrays of job %" PRIu64 " are more bytes than can be counted", run->job);
     th_error error = array_reserve(run, (th_array)i, bytes[i]);
     if (error != TH_OK) return error;
   }
@@ -168,18 +175,20 @@ void th_run_destroy(th_run *run) {
 
 /* ---- receiving ---- */
 
+/* With the lock, because a cancel may give the arrays back at any moment. The sizes are compared by
+ * subtraction from our own, which cannot overflow. */
 static th_error receive_locked(th_run *run, th_array array, uint64_t offset, const void *bytes,
                                size_t count) {
-  /* What was on its way when the run was canceled is no mistake of the sender's. */
+  /* What was on its way when the run was canceled is not the sender's mistake. */
   if (run->is_held) return TH_OK;
   th_run_array *into = &run->arrays[array];
   if (offset != into->received)
-    return th_fail(TH_ERR_PROTOCOL, "bytes for the %s at offset %llu, where %llu was due",
-                   array_names[array], (unsigned long long)offset,
-                   (unsigned long long)into->received);
+    return th_fail(TH_ERR_PROTOCOL,
+                   "bytes for the %s at offset %" PRIu64 ", where %" PRIu64 " was due",
+                   array_names[array], offset, into->received);
   if (count > into->bytes - into->received)
-    return th_fail(TH_ERR_PROTOCOL, "%zu bytes for the %s, of which only %llu are missing", count,
-                   array_names[array], (unsigned long long)(into->bytes - into->received));
+    return th_fail(TH_ERR_PROTOCOL, "%zu bytes for the %s, of which only %" PRIu64 " are missing",
+                   count, array_names[array], (into->bytes - into->received));
   if (count > 0) memcpy(into->data + into->received, bytes, count);
   into->received += count;
   run->received_bytes += count;
@@ -197,6 +206,8 @@ th_error th_run_receive(th_run *run, th_array array, uint64_t offset, const void
   return error;
 }
 
+/* Without the lock, like the asking for number, kind and name: the one thread that may ask is the
+ * one that receives. */
 bool th_run_is_received(const th_run *run) {
   return run->received_bytes == run->expected_bytes;
 }
@@ -227,6 +238,7 @@ static double seconds_since(int64_t start_ns) {
   return (double)(th_clock_now_ns() - start_ns) / (double)TH_NS_PER_S;
 }
 
+/* Time goes on between two reports of the trainer, and while there is no trainer at all. */
 static void snapshot_locked(const th_run *run, th_progress *progress) {
   *progress = run->progress;
   progress->received_bytes = run->received_bytes;
@@ -247,7 +259,8 @@ uint32_t th_run_phases(th_run *run) {
   return phases;
 }
 
-/* The index of the first epoch newer than `after`; count if there is none. */
+/* The index of the first epoch newer than `after`; count if there is none. By halving: a reader who
+ * comes late asks once for each of thousands. */
 static uint32_t history_find(const th_history *history, uint32_t after) {
   uint32_t low = 0, high = history->count;
   while (low < high) {
@@ -276,6 +289,7 @@ bool th_run_is_over(th_run *run) {
   return is_over;
 }
 
+/* Needs no lock: it is written before the last phase is set, under the lock, and never again. */
 const th_outcome *th_run_outcome(const th_run *run) {
   return &run->outcome;
 }
@@ -330,6 +344,8 @@ void th_run_enter(th_run *run, th_phase phase) {
   if (observer != NULL) observer(user, run, &progress);
 }
 
+/* Every run is queued for a moment at least, so that its story is the same however full the host.
+ */
 void th_run_queue(th_run *run, uint32_t position) {
   th_progress progress;
   pthread_mutex_lock(&run->lock);
@@ -388,6 +404,8 @@ static void progress_merge(th_run *run, const th_progress *reported) {
   run->progress = merged;
 }
 
+/* The trainer's phase counts only while the run is at work: what is before and after, the run
+ * decides. */
 void th_run_observe(void *observed, const th_progress *reported) {
   th_run *run = observed;
   th_progress progress;
@@ -404,6 +422,7 @@ void th_run_observe(void *observed, const th_progress *reported) {
 
 /* ---- the wish to end ---- */
 
+/* Relaxed: a wish guards no other memory. Whoever must hear of it soon is woken through a lock. */
 void th_run_wish(th_run *run, th_wish wish) {
   int none = TH_WISH_NONE;
   atomic_compare_exchange_strong_explicit(&run->wish, &none, wish, memory_order_relaxed,
@@ -434,6 +453,7 @@ void th_run_cancel(th_run *run) {
     th_run_end(run);
     return;
   }
+  /* With the lock, so that the scheduler is still there: it lets go of a run under this lock. */
   pthread_mutex_lock(&run->lock);
   if (run->wake != NULL) run->wake(run->wake_user);
   pthread_mutex_unlock(&run->lock);

@@ -60,6 +60,7 @@ static void list_push(th_run **list, th_run *run) {
   *list = run;
 }
 
+/* The run must be in the list. Lists are as short as the number of active runs. */
 static void list_remove(th_run **list, th_run *run) {
   while (*list != run) list = &(*list)->place.next;
   *list = run->place.next;
@@ -179,6 +180,7 @@ static void queue_insert(th_scheduler *scheduler, th_run *run) {
   list_push(at, run);
 }
 
+/* With the lock: the rounds of the active runs are looked at, too. */
 static void queue_take_in(th_scheduler *scheduler) {
   pthread_mutex_lock(&scheduler->lock);
   th_run *added = scheduler->added;
@@ -192,6 +194,7 @@ static void queue_take_in(th_scheduler *scheduler) {
   pthread_mutex_unlock(&scheduler->lock);
 }
 
+/* What nobody has begun is over as soon as somebody wishes it. */
 static void queue_end_wished(th_scheduler *scheduler) {
   th_run **at = &scheduler->queue;
   while (*at != NULL) {
@@ -206,6 +209,7 @@ static void queue_end_wished(th_scheduler *scheduler) {
   }
 }
 
+/* Runs whose position is unchanged are not bothered; see th_run_queue. */
 static void queue_tell(th_scheduler *scheduler) {
   uint32_t position = 0;
   for (th_run *run = scheduler->queue; run != NULL; run = run->place.next)
@@ -282,6 +286,8 @@ static bool keeper_wait(th_scheduler *scheduler) {
   return goes_on;
 }
 
+/* Positions are told before a run starts, so that none begins without having been queued, and again
+ * for those that moved up. */
 static void *keeper_main(void *argument) {
   th_scheduler *scheduler = argument;
   pthread_setname_np(pthread_self(), "th-queue");
@@ -369,6 +375,7 @@ static void scheduler_wake(void *woken) {
   pthread_mutex_unlock(&scheduler->lock);
 }
 
+/* The place is written before the run is held: afterwards it is the keeper's. */
 void th_scheduler_add(th_scheduler *scheduler, th_run *run, uint64_t owner) {
   th_check(th_run_is_received(run));
   run->place = (th_run_place){.owner = owner};

@@ -1,5 +1,6 @@
 #include "shim/local/cursor.h"
 
+/* The phases between which a training goes back and forth. */
 static bool phase_is_work(uint32_t phase) {
   return phase == TH_PHASE_TRAINING || phase == TH_PHASE_VALIDATING;
 }
@@ -21,6 +22,7 @@ static void event_from_progress(const th_progress *now, th_event_kind kind, th_e
                       .validation_accuracy = now->validation_accuracy};
 }
 
+/* The phase may be one that the run has left again; the numbers are the newest all the same. */
 static void phase_tell(th_cursor *cursor, const th_progress *now, uint32_t phase, th_event *event) {
   event_from_progress(now, TH_EVENT_PHASE, event);
   event->phase = (th_phase)phase;
@@ -29,6 +31,7 @@ static void phase_tell(th_cursor *cursor, const th_progress *now, uint32_t phase
   cursor->phase = phase;
 }
 
+/* The history is told as it happened, whatever the run is about by now. */
 static void epoch_tell(th_cursor *cursor, const th_epoch *epoch, uint32_t steps, th_event *event) {
   *event = (th_event){.kind = TH_EVENT_EPOCH,
                       .phase = (th_phase)cursor->phase,

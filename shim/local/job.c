@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ static void session_notify(th_way_session *session) {
   (void)written;
 }
 
+/* The end of an epoch is always news: its event must not wait for the next step. */
 static bool progress_is_news(th_local_job *job, const th_progress *progress) {
   int64_t now_ns = th_clock_now_ns();
   bool is_news = progress->phase != job->phase || progress->epoch != job->epoch ||
@@ -36,6 +38,8 @@ static bool progress_is_news(th_local_job *job, const th_progress *progress) {
   return true;
 }
 
+/* With the lock: free a job that nobody can ask for any more. Whoever makes the last of the three
+ * conditions true sweeps. */
 static void job_sweep(th_local_job *job) {
   if (!job->is_forgotten || !job->is_over || job->handles > 0) return;
   th_local_job **at = &job->session->jobs;
@@ -65,7 +69,7 @@ static void run_changed(void *user, th_run *run, const th_progress *progress) {
 static th_run_request request_convert(const th_job_request *request) {
   th_run_request converted = {
       .kind = request->kind,
-      .spec = request->spec != NULL ? request->spec : "",
+      .spec = request->spec != NULL ? request->spec :,
       .rows = request->rows,
       .width = request->width,
   };
@@ -79,6 +83,7 @@ static th_run_request request_convert(const th_job_request *request) {
   return converted;
 }
 
+/* Copied, because the caller may change or free its arrays as soon as the call returns. */
 static th_error arrays_copy(th_run *run, const th_job_request *request,
                             const uint64_t bytes[TH_ARRAY_COUNT]) {
   const void *const arrays[TH_ARRAY_COUNT] = {
@@ -101,6 +106,7 @@ static void handle_link(th_way_job *handle, th_local_job *job) {
   job->handles++;
 }
 
+/* A number is used up even if the job is refused later: numbers grow, and need not be dense. */
 static th_error job_admit(th_way_session *session, uint64_t *number) {
   pthread_mutex_lock(&session->lock);
   bool has_room = th_local_jobs_count(session) < JOBS_MAX;
@@ -152,6 +158,7 @@ static th_error job_start(th_way_session *session, const th_job_request *request
   return TH_OK;
 }
 
+/* A new handle begins at the beginning, so that who attaches is told the whole story. */
 static th_error job_attach(th_way_session *session, uint64_t number, th_way_job **attached) {
   th_way_job *handle = calloc(1, sizeof *handle);
   if (handle == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a job's handle");
@@ -162,7 +169,7 @@ static th_error job_attach(th_way_session *session, uint64_t number, th_way_job 
   pthread_mutex_unlock(&session->lock);
   if (job == NULL) {
     free(handle);
-    return th_fail(TH_ERR_NOT_FOUND, "this process has no job %llu", (unsigned long long)number);
+    return th_fail(TH_ERR_NOT_FOUND, "this process has no job %" PRIu64, number);
   }
   *attached = handle;
   return TH_OK;
@@ -183,6 +190,7 @@ static void session_wait(th_way_session *session, int64_t deadline_ns) {
   pthread_cond_clockwait(&session->changed, &session->lock, CLOCK_MONOTONIC, &until);
 }
 
+/* Looked at and slept on under one lock, which run_changed takes to wake: nothing is missed. */
 static th_error job_next(th_way_job *handle, th_event *event, int64_t timeout_ns) {
   th_way_session *session = handle->job->session;
   int64_t deadline_ns = timeout_ns < 0 ? TH_FOREVER : th_clock_deadline_ns(timeout_ns);
@@ -194,14 +202,15 @@ static th_error job_next(th_way_job *handle, th_event *event, int64_t timeout_ns
   }
   if (error == TH_OK) session->events++;
   pthread_mutex_unlock(&session->lock);
-  unsigned long long number = job_number(handle);
+  uint64_t number = job_number(handle);
   if (error == TH_ERR_NOT_FOUND)
-    return th_fail(error, "job %llu is over and its last event was taken", number);
+    return th_fail(error, "job %" PRIu64 " is over and its last event was taken", number);
   if (error == TH_ERR_AGAIN && timeout_ns != 0)
-    return th_fail(TH_ERR_TIMEOUT, "nothing new from job %llu in the time given", number);
+    return th_fail(TH_ERR_TIMEOUT, "nothing new from job %" PRIu64 " in the time given", number);
   return error;
 }
 
+/* Without the session's lock: it may call run_changed. The handle keeps the run. */
 static th_error job_cancel(th_way_job *handle) {
   th_run_cancel(handle->job->run);
   return TH_OK;
@@ -240,8 +249,8 @@ static th_error job_result(th_way_job *handle, th_result *result) {
   bool is_forgotten = job->is_forgotten;
   pthread_mutex_unlock(&job->session->lock);
   if (is_forgotten)
-    return th_fail(TH_ERR_NOT_FOUND, "job %llu was forgotten, and its result with it",
-                   (unsigned long long)job_number(handle));
+    return th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " was forgotten, and its result with it",
+                   job_number(handle));
   if (!th_run_is_over(job->run)) return TH_ERR_AGAIN;
   const th_outcome *outcome = th_run_outcome(job->run);
   if (outcome->error != TH_OK) return th_fail(outcome->error, "%s", outcome->text);
@@ -251,6 +260,7 @@ static th_error job_result(th_way_job *handle, th_result *result) {
   return error;
 }
 
+/* Out of the lists at once; the memory goes when the run is over and its handles are closed. */
 static th_error job_forget(th_way_job *handle) {
   th_local_job *job = handle->job;
   pthread_mutex_lock(&job->session->lock);
@@ -258,8 +268,7 @@ static th_error job_forget(th_way_job *handle) {
   job->is_forgotten = true;
   pthread_mutex_unlock(&job->session->lock);
   if (is_forgotten)
-    return th_fail(TH_ERR_NOT_FOUND, "job %llu was forgotten before",
-                   (unsigned long long)job_number(handle));
+    return th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " was forgotten before", job_number(handle));
   th_run_cancel(job->run);
   return TH_OK;
 }

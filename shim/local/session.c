@@ -29,6 +29,7 @@ void th_local_close(th_way_session *session) {
   free(session);
 }
 
+/* What can fail, in the order in which th_local_close undoes it. */
 static th_error session_start(th_way_session *session) {
   session->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (session->event_fd < 0) return th_fail_errno(TH_ERR_SYSTEM, "cannot make an eventfd");
@@ -37,6 +38,7 @@ static th_error session_start(th_way_session *session) {
   return th_scheduler_create(session->device.threads, JOBS_ACTIVE_MAX, &session->scheduler);
 }
 
+/* There is no socket to find, so the path means nothing here. */
 th_error th_local_open(const char *path, const th_adapter_options *options,
                        th_way_session **opened) {
   (void)path;
@@ -57,6 +59,7 @@ th_error th_local_open(const char *path, const th_adapter_options *options,
   return TH_OK;
 }
 
+/* A job whose data are being checked counts as running: it has its share of the cores. */
 static void health_count(const th_local_job *job, th_health *health) {
   th_progress progress;
   th_run_progress(job->run, &progress);
@@ -103,6 +106,7 @@ static void job_describe(const th_local_job *job, th_job_info *info) {
   strncpy(info->name, th_run_name(job->run), sizeof info->name - 1);
 }
 
+/* The table has the newest job first, so the list is filled from its end. */
 th_error th_local_jobs(th_way_session *session, th_job_info **jobs, size_t *count) {
   pthread_mutex_lock(&session->lock);
   uint32_t rows = th_local_jobs_count(session);
@@ -148,6 +152,7 @@ int th_local_fd(th_way_session *session) {
   return session->event_fd;
 }
 
+/* Looks ahead with a copy of the handle's place, which stays where it is. */
 static bool handle_has_event(const th_way_job *handle) {
   th_cursor ahead = handle->cursor;
   th_event event;
