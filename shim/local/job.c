@@ -69,7 +69,7 @@ static void run_changed(void *user, th_run *run, const th_progress *progress) {
 static th_run_request request_convert(const th_job_request *request) {
   th_run_request converted = {
       .kind = request->kind,
-      .spec = request->spec != NULL ? request->spec :,
+      .spec = request->spec != NULL ? request->spec : "",
       .rows = request->rows,
       .width = request->width,
   };
