@@ -80,7 +80,7 @@ TH_HOST_DEVICE th_real th_real_exp(th_real x) {
 }
 
 /**
- * tanh within 2 ulp, without a branch or a call.
+ * tanh within 3 ulp, without a branch or a call.
  *
  * Source: Cephes tanhf: an odd polynomial near zero, where 1 − 2/(e^2x + 1) would cancel.
  */

@@ -86,18 +86,6 @@ static void survey_tell(void *user) {
   trainer->observer(trainer->user, &progress);
 }
 
-/* What the specification's parser cannot know to be wrong without the other fields. */
-static th_error spec_check(const th_spec *spec) {
-  if (spec->epochs == 0) return th_fail(TH_ERR_USAGE, "epochs: must be at least 1");
-  if (spec->batch_size == 0) return th_fail(TH_ERR_USAGE, "batch_size: must be at least 1");
-  if (spec->early_stopping_patience > 0 && spec->validation_split == 0)
-    return th_fail(TH_ERR_USAGE,
-                   "early_stopping_patience: %u epochs without a lower validation loss need a "
-                   "validation_split above 0",
-                   spec->early_stopping_patience);
-  return TH_OK;
-}
-
 static th_error rows_split(th_trainer *trainer) {
   double fraction = trainer->spec.validation_split;
   uint32_t rows = (uint32_t)trainer->data.rows;
@@ -142,11 +130,10 @@ static th_error parameters_draw(th_trainer *trainer) {
 
 static th_error trainer_prepare(th_trainer *trainer) {
   const th_spec *spec = &trainer->spec;
-  th_error error = spec_check(spec);
-  if (error != TH_OK) return error;
   if (trainer->data.labels == NULL) return th_fail(TH_ERR_DATA, "labels: training needs them");
   survey_tell(trainer);
-  error = th_data_survey(&trainer->data, spec->classes, survey_tell, trainer, &trainer->facts);
+  th_error error =
+      th_data_survey(&trainer->data, spec->classes, survey_tell, trainer, &trainer->facts);
   if (error != TH_OK) return error;
   uint32_t classes = spec->classes == 0 ? trainer->facts.classes : spec->classes;
   error = th_model_init(&trainer->model, spec, trainer->data.width, classes);
@@ -161,6 +148,8 @@ static th_error trainer_prepare(th_trainer *trainer) {
 
 th_error th_trainer_create(const th_spec *spec, const th_data *data, const th_device *device,
                            th_trainer_observer *observer, void *user, th_trainer **trainer) {
+  /* The specification's parser promises these. */
+  th_check(spec->epochs > 0 && spec->batch_size > 0);
   th_trainer *made = calloc(1, sizeof *made);
   if (made == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for a training");
   made->spec = *spec;

@@ -12,8 +12,33 @@
 /* The columns of a history's epoch beside its number. */
 enum { EPOCH_NUMBERS = 6 };
 
-/* th_place as two arrays, so that every double comes back bit for bit. */
-enum { PLACE_COUNTERS = 11, PLACE_NUMBERS = 5 + 2 + EPOCH_NUMBERS };
+/* th_place and the history's stride as two arrays, so that every double comes back bit for bit. */
+enum {
+  EPOCH,
+  STEP,
+  PHASE,
+  STOP_REASON,
+  TRAINING_CORRECT,
+  TRAINING_ROWS,
+  VALIDATION_CORRECT,
+  VALIDATION_ROWS,
+  BEST_EPOCH,
+  WAITED,
+  STRIDE,
+  PLACE_COUNTERS,
+};
+
+enum {
+  TRAINING_LOSS,
+  VALIDATION_LOSS,
+  NEWEST_VALIDATION_LOSS,
+  NEWEST_VALIDATION_ACCURACY,
+  STOP_LOSS,
+  EPOCH_SECONDS,
+  SECONDS,
+  BEST_NUMBERS, /* EPOCH_NUMBERS of them */
+  PLACE_NUMBERS = BEST_NUMBERS + EPOCH_NUMBERS,
+};
 
 enum { TENSORS_MAX = 8 };
 
@@ -85,25 +110,28 @@ static th_epoch epoch_from_numbers(int64_t epoch, const double *numbers) {
 
 static void snapshot_take_place(th_snapshot *snapshot, const th_place *place, uint32_t stride) {
   int64_t counters[PLACE_COUNTERS] = {
-      place->epoch,
-      place->step,
-      place->phase,
-      place->stop_reason,
-      (int64_t)place->training.correct,
-      (int64_t)place->training.rows,
-      (int64_t)place->validation.correct,
-      (int64_t)place->validation.rows,
-      place->best.epoch,
-      place->waited,
-      stride,
+      [EPOCH] = place->epoch,
+      [STEP] = place->step,
+      [PHASE] = place->phase,
+      [STOP_REASON] = place->stop_reason,
+      [TRAINING_CORRECT] = (int64_t)place->training.correct,
+      [TRAINING_ROWS] = (int64_t)place->training.rows,
+      [VALIDATION_CORRECT] = (int64_t)place->validation.correct,
+      [VALIDATION_ROWS] = (int64_t)place->validation.rows,
+      [BEST_EPOCH] = place->best.epoch,
+      [WAITED] = place->waited,
+      [STRIDE] = stride,
   };
   double numbers[PLACE_NUMBERS] = {
-      place->training.loss,   place->validation.loss,
-      place->validation_loss, place->validation_accuracy,
-      place->stop_loss,       place->epoch_seconds,
-      place->seconds,
+      [TRAINING_LOSS] = place->training.loss,
+      [VALIDATION_LOSS] = place->validation.loss,
+      [NEWEST_VALIDATION_LOSS] = place->validation_loss,
+      [NEWEST_VALIDATION_ACCURACY] = place->validation_accuracy,
+      [STOP_LOSS] = place->stop_loss,
+      [EPOCH_SECONDS] = place->epoch_seconds,
+      [SECONDS] = place->seconds,
   };
-  epoch_to_numbers(&place->best, numbers + PLACE_NUMBERS - EPOCH_NUMBERS);
+  epoch_to_numbers(&place->best, numbers + BEST_NUMBERS);
   memcpy(snapshot->counters, counters, sizeof counters);
   memcpy(snapshot->numbers, numbers, sizeof numbers);
 }
@@ -112,23 +140,23 @@ static th_place snapshot_place(const th_snapshot *snapshot) {
   const int64_t *counters = snapshot->counters;
   const double *numbers = snapshot->numbers;
   return (th_place){
-      .epoch = (uint32_t)counters[0],
-      .step = (uint32_t)counters[1],
-      .phase = (uint32_t)counters[2],
-      .stop_reason = (uint32_t)counters[3],
-      .training = {.loss = numbers[0],
-                   .correct = (uint64_t)counters[4],
-                   .rows = (uint64_t)counters[5]},
-      .validation = {.loss = numbers[1],
-                     .correct = (uint64_t)counters[6],
-                     .rows = (uint64_t)counters[7]},
-      .validation_loss = numbers[2],
-      .validation_accuracy = numbers[3],
-      .stop_loss = numbers[4],
-      .epoch_seconds = numbers[5],
-      .seconds = numbers[6],
-      .best = epoch_from_numbers(counters[8], numbers + PLACE_NUMBERS - EPOCH_NUMBERS),
-      .waited = (uint32_t)counters[9],
+      .epoch = (uint32_t)counters[EPOCH],
+      .step = (uint32_t)counters[STEP],
+      .phase = (uint32_t)counters[PHASE],
+      .stop_reason = (uint32_t)counters[STOP_REASON],
+      .training = {.loss = numbers[TRAINING_LOSS],
+                   .correct = (uint64_t)counters[TRAINING_CORRECT],
+                   .rows = (uint64_t)counters[TRAINING_ROWS]},
+      .validation = {.loss = numbers[VALIDATION_LOSS],
+                     .correct = (uint64_t)counters[VALIDATION_CORRECT],
+                     .rows = (uint64_t)counters[VALIDATION_ROWS]},
+      .validation_loss = numbers[NEWEST_VALIDATION_LOSS],
+      .validation_accuracy = numbers[NEWEST_VALIDATION_ACCURACY],
+      .best = epoch_from_numbers(counters[BEST_EPOCH], numbers + BEST_NUMBERS),
+      .stop_loss = numbers[STOP_LOSS],
+      .waited = (uint32_t)counters[WAITED],
+      .epoch_seconds = numbers[EPOCH_SECONDS],
+      .seconds = numbers[SECONDS],
   };
 }
 
@@ -150,10 +178,8 @@ static uint32_t snapshot_describe(const th_snapshot *snapshot, uint64_t paramete
                                   th_tensor *tensors) {
   const th_engine_state *state = &snapshot->state;
   uint32_t count = 0;
-  tensor_add(tensors, &count, "parameters", TH_TENSOR_F32, parameters, 1, state->parameters);
-  tensor_add(tensors, &count, "moment1", TH_TENSOR_F32, parameters, 1, state->moment1);
-  tensor_add(tensors, &count, "moment2", TH_TENSOR_F32, parameters, 1, state->moment2);
-  tensor_add(tensors, &count, "best", TH_TENSOR_F32, parameters, 1, state->best);
+  /* The wide numbers first, or an odd count of floats before them would put them off their
+   * alignment. */
   tensor_add(tensors, &count, "place.counters", TH_TENSOR_I64, PLACE_COUNTERS, 1,
              snapshot->counters);
   tensor_add(tensors, &count, "place.numbers", TH_TENSOR_F64, PLACE_NUMBERS, 1, snapshot->numbers);
@@ -161,6 +187,10 @@ static uint32_t snapshot_describe(const th_snapshot *snapshot, uint64_t paramete
              snapshot->history_epochs);
   tensor_add(tensors, &count, "history.numbers", TH_TENSOR_F64, snapshot->history_count,
              EPOCH_NUMBERS, snapshot->history_numbers);
+  tensor_add(tensors, &count, "parameters", TH_TENSOR_F32, parameters, 1, state->parameters);
+  tensor_add(tensors, &count, "moment1", TH_TENSOR_F32, parameters, 1, state->moment1);
+  tensor_add(tensors, &count, "moment2", TH_TENSOR_F32, parameters, 1, state->moment2);
+  tensor_add(tensors, &count, "best", TH_TENSOR_F32, parameters, 1, state->best);
   return count;
 }
 
@@ -227,38 +257,58 @@ static bool within(int64_t value, int64_t low, int64_t high) {
   return low <= value && value <= high;
 }
 
-/* Every counter within what this training can have reached: all later arithmetic, and the engine,
- * rely on it. */
-static bool counters_are_possible(const th_trainer *trainer, const int64_t *counters) {
-  int64_t epoch = counters[0];
-  int64_t step = counters[1];
-  int64_t trained =
-      step == trainer->steps ? trainer->training_rows : step * (int64_t)trainer->spec.batch_size;
-  bool validating = counters[2] == TH_PHASE_VALIDATING;
-  if (!within(epoch, 0, trainer->spec.epochs) || !within(step, 0, trainer->steps)) return false;
-  if (!validating && counters[2] != TH_PHASE_TRAINING) return false;
-  if (!within(counters[3], TH_STOP_NONE, TH_STOP_EARLY)) return false;
-  bool is_between_epochs = !validating && step == trainer->steps;
-  /* Before the first epoch stands the end of the one before it; after the last one, a reason. */
-  if (epoch == 0 && (!is_between_epochs || counters[3] != TH_STOP_NONE)) return false;
-  if (epoch == trainer->spec.epochs && is_between_epochs && counters[3] == TH_STOP_NONE)
-    return false;
-  if (counters[3] != TH_STOP_NONE && !is_between_epochs) return false;
-  if (validating && (step != trainer->steps || counters[7] >= trainer->validation_rows))
-    return false;
-  return counters[5] == (epoch == 0 ? 0 : trained) && within(counters[4], 0, counters[5]) &&
-         within(counters[7], 0, trainer->validation_rows) && within(counters[6], 0, counters[7]) &&
-         within(counters[8], 0, epoch) && within(counters[9], 0, epoch) &&
-         within(counters[10], 1, UINT32_MAX);
+/* Each counter by itself. */
+static bool counters_are_in_range(const th_trainer *trainer, const int64_t *counters) {
+  return within(counters[EPOCH], 0, trainer->spec.epochs) &&
+         within(counters[STEP], 0, trainer->steps) &&
+         within(counters[PHASE], TH_PHASE_TRAINING, TH_PHASE_VALIDATING) &&
+         within(counters[STOP_REASON], TH_STOP_NONE, TH_STOP_EARLY) &&
+         within(counters[TRAINING_ROWS], 0, trainer->training_rows) &&
+         within(counters[TRAINING_CORRECT], 0, counters[TRAINING_ROWS]) &&
+         within(counters[VALIDATION_ROWS], 0, trainer->validation_rows) &&
+         within(counters[VALIDATION_CORRECT], 0, counters[VALIDATION_ROWS]) &&
+         within(counters[BEST_EPOCH], 0, counters[EPOCH]) &&
+         within(counters[WAITED], 0, counters[EPOCH]) && within(counters[STRIDE], 1, UINT32_MAX);
 }
 
-static bool history_is_possible(const th_snapshot *snapshot) {
-  int64_t before = 0;
-  for (uint32_t i = 0; i < snapshot->history_count; i++) {
-    if (!within(snapshot->history_epochs[i], before + 1, snapshot->counters[0])) return false;
-    before = snapshot->history_epochs[i];
-  }
-  return true;
+/* All counters together: a place that this training can be at. What follows, and the engine, rely
+ * on it. */
+static bool counters_are_possible(const th_trainer *trainer, const int64_t *counters) {
+  if (!counters_are_in_range(trainer, counters)) return false;
+  bool is_whole = counters[STEP] == trainer->steps;
+  bool is_validated = counters[VALIDATION_ROWS] == trainer->validation_rows;
+  bool is_over = counters[STOP_REASON] != TH_STOP_NONE;
+  int64_t rows =
+      is_whole ? trainer->training_rows : counters[STEP] * (int64_t)trainer->spec.batch_size;
+  /* Before the first epoch stands the end of one that trained nothing. */
+  if (counters[EPOCH] == 0)
+    return is_whole && !is_over && counters[PHASE] == TH_PHASE_TRAINING &&
+           counters[TRAINING_ROWS] == 0 && counters[VALIDATION_ROWS] == 0;
+  if (counters[TRAINING_ROWS] != rows) return false;
+  if (counters[PHASE] == TH_PHASE_VALIDATING) return is_whole && !is_validated && !is_over;
+  if (!is_whole) return counters[VALIDATION_ROWS] == 0 && !is_over;
+  /* Between two epochs, or after the last, which leaves a reason and nothing more to do. */
+  return is_validated && counters[BEST_EPOCH] > 0 &&
+         (is_over || counters[EPOCH] < trainer->spec.epochs);
+}
+
+static uint32_t epochs_ended(const th_trainer *trainer, const int64_t *counters) {
+  bool is_under_way =
+      counters[PHASE] == TH_PHASE_VALIDATING || counters[STEP] < (int64_t)trainer->steps;
+  return (uint32_t)counters[EPOCH] - (is_under_way ? 1 : 0);
+}
+
+/* Epochs 1, 1 + stride, … and the last that has ended: what has room in a history, and for what is
+ * still to be appended. */
+static bool history_is_possible(const th_snapshot *snapshot, uint32_t ended) {
+  uint32_t stride = (uint32_t)snapshot->counters[STRIDE];
+  if (ended == 0) return snapshot->history_count == 0;
+  uint32_t regular = (ended - 1) / stride + 1;
+  bool is_last_extra = (ended - 1) % stride != 0;
+  if (snapshot->history_count != regular + is_last_extra) return false;
+  for (uint32_t i = 0; i < regular; i++)
+    if (snapshot->history_epochs[i] != 1 + (int64_t)i * stride) return false;
+  return snapshot->history_epochs[snapshot->history_count - 1] == ended;
 }
 
 /* The counters first: they tell which arrays there are, and how long. */
@@ -273,13 +323,13 @@ static th_error snapshot_decode(th_snapshot *snapshot, const th_trainer *trainer
   if (!counters_are_possible(trainer, counters) || history_count > TH_HISTORY_EPOCHS_MAX ||
       history_count > trainer->spec.epochs)
     return th_fail(TH_ERR_DATA, "the checkpoint's counters are none of this training");
-  error = snapshot_init(snapshot, trainer, (uint32_t)counters[8], (uint32_t)history_count);
+  error = snapshot_init(snapshot, trainer, (uint32_t)counters[BEST_EPOCH], (uint32_t)history_count);
   if (error != TH_OK) return error;
   th_tensor tensors[TENSORS_MAX];
   uint32_t count = snapshot_describe(snapshot, trainer->model.parameters, tensors);
   for (uint32_t i = 0; i < count && error == TH_OK; i++)
     error = tensor_copy(file, &tensors[i], (void *)(uintptr_t)tensors[i].data);
-  if (error == TH_OK && !history_is_possible(snapshot))
+  if (error == TH_OK && !history_is_possible(snapshot, epochs_ended(trainer, counters)))
     error = th_fail(TH_ERR_DATA, "the checkpoint's history is out of order");
   if (error != TH_OK) snapshot_fini(snapshot);
   return error;
@@ -289,7 +339,7 @@ static th_error snapshot_restore(const th_snapshot *snapshot, th_trainer *traine
   th_error error = trainer->device.backend->write(trainer->engine, &snapshot->state);
   if (error != TH_OK) return error;
   trainer->place = snapshot_place(snapshot);
-  trainer->history.stride = (uint32_t)snapshot->counters[10];
+  trainer->history.stride = (uint32_t)snapshot->counters[STRIDE];
   trainer->history.count = snapshot->history_count;
   for (uint32_t i = 0; i < snapshot->history_count; i++)
     trainer->history.epochs[i] = epoch_from_numbers(

@@ -1,0 +1,219 @@
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "formats/safetensors.h"
+
+/* Everything that has a state: dropout, moments, patience, best parameters, validation. */
+static th_spec whole_spec(th_optimizer_kind optimizer) {
+  th_spec spec = fixture_spec();
+  spec.optimizer = optimizer;
+  spec.momentum = optimizer == TH_OPTIMIZER_SGD ? 0.9 : 0;
+  spec.learning_rate = optimizer == TH_OPTIMIZER_SGD ? 0.1 : 0.01;
+  spec.dropout = 0.1;
+  spec.validation_split = 0.25;
+  spec.early_stopping_patience = 2;
+  spec.epochs = 6;
+  return spec;
+}
+
+static th_error advance(th_trainer *trainer, th_team *team, uint32_t slices) {
+  th_error error = TH_ERR_AGAIN;
+  for (uint32_t i = 0; i < slices && error == TH_ERR_AGAIN; i++)
+    error = th_trainer_advance(trainer, team, 0);
+  return error;
+}
+
+static bool is_same_number(double a, double b) {
+  return memcmp(&a, &b, sizeof a) == 0;
+}
+
+static void check_same_history(const th_trainer *a, const th_trainer *b) {
+  const th_history *left = th_trainer_history(a);
+  const th_history *right = th_trainer_history(b);
+  cr_assert_eq(left->count, right->count);
+  for (uint32_t i = 0; i < left->count; i++) {
+    cr_assert_eq(left->epochs[i].epoch, right->epochs[i].epoch);
+    cr_assert(is_same_number(left->epochs[i].loss, right->epochs[i].loss));
+    cr_assert(is_same_number(left->epochs[i].validation_loss, right->epochs[i].validation_loss));
+    cr_assert_eq(left->epochs[i].accuracy, right->epochs[i].accuracy);
+  }
+}
+
+/* Interrupt after so many slices, go on in a new trainer, and compare the ends. */
+static void check_resume(const th_spec *spec, const th_trainer *whole, uint32_t slices) {
+  th_data data = fixture_data();
+  th_team *team;
+  th_buffer checkpoint;
+  cr_assert_eq(th_team_create(1, &team), TH_OK);
+  th_trainer *first = fixture_trainer(spec, &data);
+  advance(first, team, slices);
+  cr_assert_eq(th_trainer_checkpoint(first, &checkpoint), TH_OK);
+  th_trainer *second = fixture_trainer(spec, &data);
+  cr_assert_eq(th_trainer_restore(second, checkpoint.data, checkpoint.bytes), TH_OK, "%s",
+               th_error_text());
+  th_progress before;
+  th_progress after;
+  th_trainer_progress(first, &before);
+  th_trainer_progress(second, &after);
+  cr_expect_eq(before.epoch, after.epoch);
+  cr_expect_eq(before.step, after.step);
+  cr_expect_eq(before.fraction, after.fraction);
+  cr_expect_eq(before.best_epoch, after.best_epoch);
+  th_trainer_destroy(first);
+  fixture_finish(second);
+  cr_expect(fixture_is_same_model(whole, second), "interrupted after %u slices", slices);
+  check_same_history(whole, second);
+  th_trainer_destroy(second);
+  th_buffer_fini(&checkpoint);
+  th_team_destroy(team);
+}
+
+static void check_resume_anywhere(th_optimizer_kind optimizer) {
+  th_spec spec = whole_spec(optimizer);
+  th_data data = fixture_data();
+  th_trainer *whole = fixture_trainer(&spec, &data);
+  fixture_finish(whole);
+  /* An epoch is four steps and one slice of validation: 0 is before all, 4 between the two, 5 and
+   * 10 between epochs, 100 after the end. */
+  static const uint32_t slices[] = {0, 1, 3, 4, 5, 7, 10, 14, 18, 100};
+  for (size_t i = 0; i < sizeof slices / sizeof *slices; i++) check_resume(&spec, whole, slices[i]);
+  th_trainer_destroy(whole);
+}
+
+Test(checkpoint, resumes_adam_anywhere_to_the_same_bits) {
+  check_resume_anywhere(TH_OPTIMIZER_ADAM);
+}
+
+Test(checkpoint, resumes_sgd_with_momentum_anywhere_to_the_same_bits) {
+  check_resume_anywhere(TH_OPTIMIZER_SGD);
+}
+
+Test(checkpoint, resumes_without_validation_moments_or_best) {
+  th_spec spec = fixture_spec();
+  th_data data = fixture_data();
+  spec.optimizer = TH_OPTIMIZER_SGD;
+  spec.learning_rate = 0.1;
+  spec.restore_best = false;
+  th_trainer *whole = fixture_trainer(&spec, &data);
+  fixture_finish(whole);
+  check_resume(&spec, whole, 7);
+  th_trainer_destroy(whole);
+}
+
+/* A trainer in the middle of its second epoch, and its checkpoint. */
+static th_buffer checkpoint_of(const th_spec *spec, uint32_t slices) {
+  th_data data = fixture_data();
+  th_team *team;
+  th_buffer checkpoint;
+  th_trainer *trainer = fixture_trainer(spec, &data);
+  cr_assert_eq(th_team_create(1, &team), TH_OK);
+  advance(trainer, team, slices);
+  cr_assert_eq(th_trainer_checkpoint(trainer, &checkpoint), TH_OK);
+  th_trainer_destroy(trainer);
+  th_team_destroy(team);
+  return checkpoint;
+}
+
+Test(checkpoint, refuses_that_of_another_specification) {
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  th_data data = fixture_data();
+  th_buffer checkpoint = checkpoint_of(&spec, 7);
+  spec.learning_rate *= 2;
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  cr_assert_eq(th_trainer_restore(trainer, checkpoint.data, checkpoint.bytes), TH_ERR_DATA);
+  cr_assert_not_null(strstr(th_error_text(), "specification"));
+  th_trainer_destroy(trainer);
+  th_buffer_fini(&checkpoint);
+}
+
+Test(checkpoint, refuses_that_of_other_data) {
+  static int32_t labels[FIXTURE_ROWS];
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  th_data data = fixture_data();
+  th_buffer checkpoint = checkpoint_of(&spec, 7);
+  memcpy(labels, data.labels, sizeof labels);
+  labels[FIXTURE_ROWS - 1] ^= 1;
+  data.labels = labels;
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  cr_assert_eq(th_trainer_restore(trainer, checkpoint.data, checkpoint.bytes), TH_ERR_DATA);
+  cr_assert_not_null(strstr(th_error_text(), "other data"));
+  th_trainer_destroy(trainer);
+  th_buffer_fini(&checkpoint);
+}
+
+Test(checkpoint, refuses_a_model_and_what_is_cut_short) {
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  th_data data = fixture_data();
+  th_buffer model;
+  th_buffer card;
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+  cr_assert_eq(th_trainer_restore(trainer, model.data, model.bytes), TH_ERR_DATA);
+  th_buffer checkpoint = checkpoint_of(&spec, 7);
+  for (size_t bytes = 0; bytes < checkpoint.bytes; bytes += checkpoint.bytes / 37 + 1)
+    cr_assert_eq(th_trainer_restore(trainer, checkpoint.data, bytes), TH_ERR_DATA);
+  th_buffer_fini(&checkpoint);
+  th_buffer_fini(&model);
+  th_buffer_fini(&card);
+  th_trainer_destroy(trainer);
+}
+
+/* Give every counter hostile values: each is refused, or leads to a training that ends. */
+static void check_hostile_counters(const th_spec *spec, uint32_t slices) {
+  static const int64_t hostile[] = {
+      -1,  0,   1,         2,         3,         5,          6,
+      100, 450, INT32_MAX, INT64_MAX, INT64_MIN, UINT32_MAX, (int64_t)1 << 32};
+  th_data data = fixture_data();
+  th_buffer checkpoint = checkpoint_of(spec, slices);
+  th_safetensors file;
+  cr_assert_eq(th_safetensors_decode(checkpoint.data, checkpoint.bytes, &file), TH_OK);
+  const th_tensor *tensor = th_safetensors_find(&file, "place.counters");
+  cr_assert_not_null(tensor);
+  int64_t *counters = (int64_t *)(uintptr_t)tensor->data;
+  for (uint64_t i = 0; i < tensor->shape[0]; i++)
+    for (size_t h = 0; h < sizeof hostile / sizeof *hostile; h++) {
+      int64_t kept = counters[i];
+      counters[i] = hostile[h];
+      th_trainer *trainer = fixture_trainer(spec, &data);
+      th_error error = th_trainer_restore(trainer, checkpoint.data, checkpoint.bytes);
+      cr_expect(error == TH_OK || error == TH_ERR_DATA);
+      if (error == TH_OK) fixture_finish(trainer);
+      th_trainer_destroy(trainer);
+      counters[i] = kept;
+    }
+  th_safetensors_fini(&file);
+  th_buffer_fini(&checkpoint);
+}
+
+Test(checkpoint, survives_hostile_counters) {
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  spec.hidden_count = 1;
+  spec.hidden[0] = 5;
+  check_hostile_counters(&spec, 0);
+  check_hostile_counters(&spec, 7);
+  check_hostile_counters(&spec, 9);
+  check_hostile_counters(&spec, 100);
+}
+
+Test(checkpoint, refuses_a_history_out_of_order) {
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  th_data data = fixture_data();
+  th_buffer checkpoint = checkpoint_of(&spec, 14);
+  th_safetensors file;
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  cr_assert_eq(th_safetensors_decode(checkpoint.data, checkpoint.bytes, &file), TH_OK);
+  int64_t *epochs = (int64_t *)(uintptr_t)th_safetensors_find(&file, "history.epochs")->data;
+  static const int64_t hostile[] = {0, -5, 2, 7, INT64_MAX};
+  for (size_t h = 0; h < sizeof hostile / sizeof *hostile; h++) {
+    epochs[0] = hostile[h];
+    cr_assert_eq(th_trainer_restore(trainer, checkpoint.data, checkpoint.bytes), TH_ERR_DATA);
+  }
+  epochs[0] = 1;
+  cr_assert_eq(th_trainer_restore(trainer, checkpoint.data, checkpoint.bytes), TH_OK);
+  th_safetensors_fini(&file);
+  th_buffer_fini(&checkpoint);
+  th_trainer_destroy(trainer);
+}
