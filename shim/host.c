@@ -17,18 +17,20 @@ th_way_job *th_session_job(th_way_session *session, uint64_t number) {
   return NULL;
 }
 
-static th_error job_create(th_way_session *session, th_way_job **created) {
+/* NULL without memory; the text says so. */
+static th_way_job *job_create(th_way_session *session) {
   th_way_job *job = calloc(1, sizeof *job);
-  if (job == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for a job");
-  th_error error = th_inbox_init(&job->inbox);
-  if (error != TH_OK) {
+  if (job == NULL) {
+    (void)th_fail(TH_ERR_SYSTEM, "no memory for a job");
+    return NULL;
+  }
+  if (th_inbox_init(&job->inbox) != TH_OK) {
     free(job);
-    return error;
+    return NULL;
   }
   job->session = session;
   job->is_open = true;
-  *created = job;
-  return TH_OK;
+  return job;
 }
 
 static void job_destroy(th_way_job *job) {
@@ -93,7 +95,7 @@ static th_error job_request(th_way_job *job, th_wire_type type, const void *body
   pthread_mutex_lock(&session->lock);
   th_session_hold(session);
   pthread_mutex_unlock(&session->lock);
-  th_wire_job answer;
+  th_wire_job answer = {0};
   error = job_exchange(session, type, body, body_bytes, deadline_ns, &answer);
   pthread_mutex_lock(&session->lock);
   if (error == TH_OK) {
@@ -144,7 +146,8 @@ static th_error refusal_explain(th_way_job *job, th_error error) {
                  th_error_name(error));
 }
 
-/* Nothing may stay behind; and nobody waits for a daemon that has just failed to answer. */
+/* Nothing may stay behind; and nobody waits for a daemon that has just failed to answer. The text
+ * of the failure outlives what this may record. */
 static void job_give_up(th_way_job *job) {
   th_way_session *session = job->session;
   char text[TH_ERROR_TEXT_BYTES_MAX];
@@ -158,30 +161,31 @@ static void job_give_up(th_way_job *job) {
   (void)th_fail(TH_OK, "%s", text);
 }
 
-static bool error_is_of_host(th_error error) {
-  return error == TH_ERR_HOST_LOST || error == TH_ERR_HOST_STALLED || error == TH_ERR_PROTOCOL;
-}
-
-static th_error host_start(th_way_session *session, const th_job_request *request,
-                           th_way_job **started) {
+static th_error job_start(th_way_job *job, const th_job_request *request) {
   th_cargo cargo = th_cargo_of(request);
-  th_way_job *job = NULL;
   uint8_t *body = NULL;
   uint32_t body_bytes = 0;
   th_error error = start_body(request, &cargo, &body, &body_bytes);
   if (error != TH_OK) return error;
-  error = job_create(session, &job);
-  if (error == TH_OK) {
-    error = job_request(job, TH_WIRE_START, body, body_bytes);
-    if (error == TH_OK) {
-      error = th_sender_send(session, job, &cargo);
-      if (error != TH_OK && !error_is_of_host(error)) error = refusal_explain(job, error);
-    }
-    if (error != TH_OK) job_give_up(job);
-  }
+  error = job_request(job, TH_WIRE_START, body, body_bytes);
   free(body);
-  if (error == TH_OK) *started = job;
-  return error;
+  if (error != TH_OK) return error;
+  bool is_refused;
+  error = th_sender_send(job->session, job, &cargo, &is_refused);
+  return is_refused ? refusal_explain(job, error) : error;
+}
+
+static th_error host_start(th_way_session *session, const th_job_request *request,
+                           th_way_job **started) {
+  th_way_job *job = job_create(session);
+  if (job == NULL) return TH_ERR_SYSTEM;
+  th_error error = job_start(job, request);
+  if (error != TH_OK) {
+    job_give_up(job);
+    return error;
+  }
+  *started = job;
+  return TH_OK;
 }
 
 /* ---- attach ---- */
@@ -207,9 +211,8 @@ static th_error host_attach(th_way_session *session, uint64_t number, th_way_job
   th_error error = th_link_state(&session->link);
   if (error == TH_OK) error = job_reopen(session, number, attached);
   if (error != TH_ERR_AGAIN) return error;
-  th_way_job *job = NULL;
-  error = job_create(session, &job);
-  if (error != TH_OK) return error;
+  th_way_job *job = job_create(session);
+  if (job == NULL) return TH_ERR_SYSTEM;
   th_wire_job body = {.job = number};
   error = job_request(job, TH_WIRE_ATTACH, &body, sizeof body);
   if (error != TH_OK) {

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/check.h"
+
 /* Enough that thinning always makes room: each of the nine phases is kept once, and half of all
  * else goes. */
 enum { INBOX_EVENTS_MIN = 64 };
@@ -91,6 +93,7 @@ static bool step_replaces_newest(th_inbox *inbox, const th_event *event) {
 void th_inbox_put(th_inbox *inbox, const th_event *event) {
   if (th_inbox_is_over(inbox)) return;
   if (step_replaces_newest(inbox, event)) return;
+  th_check(inbox->capacity >= INBOX_EVENTS_MIN);
   if (inbox->count == inbox->capacity && !inbox_grow(inbox)) inbox_thin(inbox);
   *event_at(inbox, inbox->count++) = *event;
   if (event->kind == TH_EVENT_PHASE) {

@@ -1,7 +1,10 @@
 #include "shim/plugin.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -16,9 +19,21 @@ static th_error fail_load(void) {
                  why != NULL ? why : TH_WAY_LOCAL_LIBRARY " is not whole");
 }
 
-/* The name without a directory: the loader looks beside this library first, as its RUNPATH says. */
+/* Beside this library, wherever that lies. The path is spelt out, as a search would ask
+ * LD_LIBRARY_PATH first, and a sanitizer's dlopen does not search where this library's RUNPATH
+ * says. Without a directory, in a program that links all of it statically, the loader searches. */
+static void plugin_path(char path[PATH_MAX]) {
+  Dl_info self = {0};
+  const char *own = dladdr(&loaded, &self) != 0 ? self.dli_fname : "";
+  const char *slash = strrchr(own, '/');
+  int directory_bytes = slash == NULL ? 0 : (int)(slash + 1 - own);
+  snprintf(path, PATH_MAX, "%.*s" TH_WAY_LOCAL_LIBRARY, directory_bytes, own);
+}
+
 static th_error load(void) {
-  void *library = dlopen(TH_WAY_LOCAL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  char path[PATH_MAX];
+  plugin_path(path);
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == NULL) return fail_load();
   const th_way *way = dlsym(library, TH_WAY_LOCAL_SYMBOL);
   if (way == NULL) {

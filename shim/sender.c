@@ -178,11 +178,13 @@ static th_error all_send(th_sending *sending) {
   return error == TH_OK ? completions_await(sending) : error;
 }
 
-th_error th_sender_send(th_way_session *session, th_way_job *job, const th_cargo *cargo) {
+th_error th_sender_send(th_way_session *session, th_way_job *job, const th_cargo *cargo,
+                        bool *is_refused) {
   th_sending sending = {.session = session, .job = job, .cargo = cargo};
   pthread_mutex_lock(&session->lock);
   th_error error = all_send(&sending);
   staged_drop(&sending);
+  *is_refused = error != TH_OK && error == job_state(job);
   pthread_mutex_unlock(&session->lock);
   return error;
 }

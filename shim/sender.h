@@ -24,12 +24,15 @@ th_cargo th_cargo_of(const th_job_request *request);
 /**
  * Send all of it and wait until the daemon has taken it.
  *
- * @return TH_OK; what the daemon completed a batch with, or ended the job with, without its text;
- *         TH_ERR_HOST_STALLED; TH_ERR_HOST_LOST; TH_ERR_PROTOCOL.
+ * @param is_refused  [out] the daemon refused a batch or ended the job: the code came through
+ * shared memory, and its text is still at the daemon.
+ * @return TH_OK; what the daemon refused with; TH_ERR_HOST_STALLED; TH_ERR_HOST_LOST;
+ *         TH_ERR_PROTOCOL.
  *
  * Threads: takes session->lock, but not while it copies.
  */
-th_error th_sender_send(th_way_session *session, th_way_job *job, const th_cargo *cargo);
+th_error th_sender_send(th_way_session *session, th_way_job *job, const th_cargo *cargo,
+                        bool *is_refused);
 
 /** The daemon has taken a batch: its slot is free again. Wants session->lock held.
  *  @return TH_OK; TH_ERR_PROTOCOL if no such batch was sent. */

@@ -77,7 +77,7 @@ struct th_way_session {
 
 /** As th_way.open, close and abandon. */
 th_error th_session_open(const char *path, const th_adapter_options *options,
-                         th_way_session **session);
+                         th_way_session **opened);
 void th_session_close(th_way_session *session);
 void th_session_abandon(th_way_session *session);
 

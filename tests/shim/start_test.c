@@ -223,6 +223,27 @@ Test(start, a_batch_refused_ends_it_with_the_daemons_text_and_leaves_nothing) {
   cr_assert_eq(forgotten_job, 5);
 }
 
+static void refuse_a_batch_and_die(struct peer *server) {
+  peer_welcome(server);
+  peer_accept_job(server, TH_WIRE_START, 5, 0);
+  th_wire_submission batch = peer_take(server);
+  peer_complete(server, &batch, TH_ERR_PROTOCOL);
+  shutdown(server->fd, SHUT_RDWR);
+}
+
+Test(start, a_batch_refused_has_a_text_even_if_the_daemons_is_lost) {
+  begin_with(refuse_a_batch_and_die, NULL);
+  th_manager *none;
+  cr_assert_eq(th_manager_create((th_mode)0, NULL, &none), TH_ERR_USAGE, "an older text");
+  th_job *job;
+  th_error error = th_job_start(adapter, &peer_small_request, &job);
+  cr_assert(error == TH_ERR_PROTOCOL || error == TH_ERR_HOST_LOST, "%s", th_error_name(error));
+  bool names_job = strstr(th_error_text(), "job 5") != NULL;
+  bool names_socket = strstr(th_error_text(), peer->path) != NULL;
+  cr_assert(names_job || names_socket, "%s", th_error_text());
+  end();
+}
+
 static void cancel_on_the_way(struct peer *server) {
   peer_welcome(server);
   peer_accept_job(server, TH_WIRE_START, 5, 0);
