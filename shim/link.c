@@ -116,6 +116,8 @@ static th_error answer_refusal(th_link *link) {
   const th_wire_header *header = &link->answer.header;
   if (header->status > TH_OK || header->status < TH_ERR_SYSTEM)
     return fail_protocol(link, "an answer with an unknown status");
+  if (header->status == TH_ERR_AGAIN && header->type != TH_WIRE_RESULT)
+    return fail_protocol(link, "\"again\" for an answer, which only a result may be");
   if (header->status == TH_OK || header->status == TH_ERR_AGAIN) return (th_error)header->status;
   if (header->body_bytes == 0)
     return th_fail((th_error)header->status, "trainhostd refused a %s request and gave no reason",
@@ -123,23 +125,30 @@ static th_error answer_refusal(th_link *link) {
   return th_fail((th_error)header->status, "%.*s", (int)header->body_bytes, link->answer.body);
 }
 
-/* Every answer that is not to the newest request must be one that was given up, so that the number
- * of those bounds this loop. */
+/* What is not the answer to the newest request must answer one that was given up. */
+static th_error late_answer_judge(th_link *link) {
+  if (link->unanswered == 0) return fail_protocol(link, "an answer to no request");
+  link->unanswered--;
+  late_answer_discard(link);
+  return TH_OK;
+}
+
+/* Bounded by the deadline even if late answers never cease. */
 static th_error answer_receive(th_link *link, th_wire_type type, uint32_t request, int64_t since_ns,
                                int64_t deadline_ns) {
-  for (;;) {
+  do {
     th_error error = th_channel_receive(link->fd, &link->answer, deadline_ns);
-    if (error == TH_ERR_AGAIN) link->unanswered++;
+    if (error == TH_ERR_AGAIN) break;
     if (error != TH_OK) return channel_judge(link, error, type, since_ns);
-    if (link->answer.header.request == request) break;
-    if (link->unanswered == 0) {
-      return fail_protocol(link, "an answer to no request");
+    if (link->answer.header.request == request) {
+      if (link->answer.header.type != type) return fail_protocol(link, "an answer of another type");
+      return answer_refusal(link);
     }
-    link->unanswered--;
-    late_answer_discard(link);
-  }
-  if (link->answer.header.type != type) return fail_protocol(link, "an answer of another type");
-  return answer_refusal(link);
+    error = late_answer_judge(link);
+    if (error != TH_OK) return error;
+  } while (th_clock_now_ns() < deadline_ns);
+  link->unanswered++;
+  return fail_stalled(link, type, since_ns);
 }
 
 int64_t th_link_deadline_ns(const th_link *link) {
@@ -241,7 +250,6 @@ static th_error greet(th_link *link, const char *client, int64_t deadline_ns,
                          .version_max = TH_WIRE_VERSION_MAX};
   snprintf(hello.client, sizeof hello.client, "trainhost " TH_VERSION ", %s", client);
   th_error error = th_link_exchange(link, TH_WIRE_HELLO, &hello, sizeof hello, deadline_ns);
-  if (error == TH_ERR_AGAIN) return fail_protocol(link, "a hello answered with \"again\"");
   if (error != TH_OK) return refusal_complete(link, error);
   if (link->answer.header.body_bytes != sizeof greeting->welcome)
     return fail_protocol(link, "a welcome of another size");

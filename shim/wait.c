@@ -1,17 +1,18 @@
 /* How threads wait for events.
  *
  * One thread at a time watches: it sleeps on the doorbell and the socket for all. The others
- * follow: they sleep on a condition that every look which took something, and every end of a watch,
- * broadcasts. No wake-up is lost, because
+ * follow: they sleep on a condition, which is broadcast whenever events were taken and when a watch
+ * ends. No wake-up is lost, because
  *
  * - a watcher publishes that it sleeps and then looks at the queue once more, before it gives the
- * lock away: an event is seen then, or its producer sees the flag and rings;
+ *   lock away: an event is seen then, or its producer sees the flag and rings. If it spins first,
+ *   without the lock, it looks whether anybody took events meanwhile;
  * - only the watcher empties the doorbell. If another thread takes the event first, the ring still
  *   ends the watch;
  * - a follower decides to sleep under the lock, and all events are taken under it. When a watch
- * ends, the first follower to wake becomes the next watcher;
- * - an armed event loop is a sleeper without a thread: a watch that ends sets the flag again for
- * it, and whoever takes events rings its own eventfd. */
+ *   ends, the first follower to wake becomes the next watcher;
+ * - an armed event loop is a sleeper without a thread. A watch that ends sets the flag again for
+ *   it, and whoever takes events rings an eventfd of its own. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -94,20 +95,25 @@ static void notice_give(th_way_session *session) {
   session->is_armed = false;
 }
 
+static th_error events_take(th_way_session *session, uint32_t *taken) {
+  for (*taken = 0; *taken < session->region.geometry.event_entries; ++*taken) {
+    th_wire_event event;
+    th_error error = th_ring_take(&session->events, &event);
+    if (error == TH_OK) error = event_deliver(session, &event);
+    if (error != TH_OK) return error;
+  }
+  return TH_OK;
+}
+
 void th_session_look(th_way_session *session) {
   if (session->is_held) return;
-  th_wire_event event;
-  th_error error = TH_OK;
-  uint32_t taken = 0;
-  while (taken < session->region.geometry.event_entries && error == TH_OK) {
-    error = th_ring_take(&session->events, &event);
-    if (error != TH_OK) break;
-    taken++;
-    error = event_deliver(session, &event);
-  }
+  uint32_t taken;
+  th_error error = events_take(session, &taken);
+  if (error == TH_ERR_AGAIN && taken == 0) return;
+  if (error != TH_OK && error != TH_ERR_AGAIN)
+    (void)th_link_end(&session->link, th_fail(error, "trainhostd at %s broke the protocol: %s",
+                                              session->link.path, th_error_text()));
   session->events_taken += taken;
-  if (error != TH_OK && error != TH_ERR_AGAIN) (void)th_link_end(&session->link, error);
-  if (taken == 0) return;
   th_session_ring(session, &session->region.status->daemon_wants_room);
   pthread_cond_broadcast(&session->changed);
   if (session->is_armed) notice_give(session);
@@ -164,6 +170,8 @@ static bool watch_spin(th_way_session *session, int64_t until_ns) {
   pthread_mutex_unlock(&session->lock);
   bool has_come = spin(session, index, spin_until_ns < until_ns ? spin_until_ns : until_ns);
   pthread_mutex_lock(&session->lock);
+  /* Another thread may have taken what this one waits for; nobody would ring for that any more. */
+  has_come |= session->events.index != index;
   session->spin_ns = has_come ? SPIN_NS_MAX : session->spin_ns / 2;
   return has_come;
 }
