@@ -1,6 +1,7 @@
 #include "kernels/device.h"
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <string.h>
 
 #include "kernels/backend.h"
@@ -34,4 +35,20 @@ Test(device, other_names_are_a_mistake_of_the_caller) {
     cr_assert_eq(th_device_open(names[i], &device), TH_ERR_USAGE, "\"%s\"", names[i]);
     cr_assert_not_null(strstr(th_error_text(), "cpu, cuda or cuda:N"));
   }
+}
+
+static uint32_t open_descriptors(void) {
+  uint32_t count = 0;
+  DIR *dir = opendir("/proc/self/fd");
+  while (readdir(dir) != NULL) count++;
+  closedir(dir);
+  return count;
+}
+
+Test(device, opening_leaves_no_descriptor_open) {
+  th_device device;
+  uint32_t before = open_descriptors();
+  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
+  (void)th_device_open("cuda", &device);
+  cr_assert_eq(open_descriptors(), before);
 }
