@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 
 /* Clients that may wait to be accepted; beyond it a connect says that the daemon is stalled. */
@@ -37,16 +38,33 @@ static th_error socket_make(int *fd) {
 
 /* ---- the client's side ---- */
 
+/* A refused connect does not tell a dead daemon's socket from a file of another kind, and the
+ * remedies differ. */
+static bool path_is_no_socket(const char *path) {
+  struct stat status;
+  return stat(path, &status) == 0 && !S_ISSOCK(status.st_mode);
+}
+
+/* One text for each reason: who reads it must know what to do without looking further. */
 static th_error connect_fail(const char *path, int number) {
   switch (number) {
     case ENOENT:
-    case ENOTDIR:
       return th_fail(
           TH_ERR_HOST_ABSENT,
           "no training host at %s: there is no such socket; start trainhostd on the host, "
           "and in a container mount the socket's directory",
           path);
+    case ENOTDIR:
+      return th_fail(TH_ERR_HOST_ABSENT,
+                     "no training host at %s: a part of the path is a file and no directory; "
+                     "check the path",
+                     path);
     case ECONNREFUSED:
+      if (path_is_no_socket(path))
+        return th_fail(TH_ERR_HOST_ABSENT,
+                       "no training host at %s: it is no socket; check the path, and in a "
+                       "container mount the socket's directory, not the socket",
+                       path);
       return th_fail(
           TH_ERR_HOST_ABSENT,
           "no training host at %s: nobody listens on the socket; start trainhostd on the "
@@ -93,12 +111,16 @@ static th_error lock_take(const char *path, int *lock_fd) {
   char lock_path[sizeof((struct sockaddr_un *)0)->sun_path + sizeof ".lock"];
   snprintf(lock_path, sizeof lock_path, "%s.lock", path);
   int fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return th_fail_errno(TH_ERR_IO, "cannot open the lock file %s", lock_path);
+  if (fd < 0)
+    return th_fail_errno(errno == EACCES ? TH_ERR_DENIED : TH_ERR_IO,
+                         "cannot open the lock file %s", lock_path);
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
     *lock_fd = fd;
     return TH_OK;
   }
+  bool is_held = errno == EWOULDBLOCK;
   close(fd);
+  if (!is_held) return th_fail_errno(TH_ERR_IO, "cannot lock %s", lock_path);
   return th_fail(TH_ERR_BUSY,
                  "another trainhostd serves %s; stop it, or choose another path with --socket",
                  path);
@@ -119,10 +141,15 @@ static th_error stale_remove(const char *path, const struct sockaddr_un *address
   int fd;
   th_error error = socket_make(&fd);
   if (error != TH_OK) return error;
-  int refused = connect(fd, (const struct sockaddr *)address, sizeof *address);
-  int number = errno;
+  bool is_answered = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+  int number = is_answered ? 0 : errno;
   close(fd);
-  if (refused == 0 || number != ECONNREFUSED)
+  if (number == EACCES)
+    return th_fail(TH_ERR_DENIED,
+                   "the socket %s is another user's; remove it, or choose another path with "
+                   "--socket",
+                   path);
+  if (number != ECONNREFUSED)
     return th_fail(TH_ERR_BUSY, "another program listens on %s; choose another path with --socket",
                    path);
   if (unlink(path) != 0)
@@ -183,8 +210,9 @@ th_error th_channel_accept(int listener, int *fd, th_peer *peer) {
 /* Wait for the socket until the deadline. @return TH_OK; TH_ERR_AGAIN when it has passed. */
 static th_error socket_wait(int fd, short events, int64_t deadline_ns) {
   for (;;) {
-    int64_t left_ns = deadline_ns - th_clock_now_ns();
-    if (left_ns <= 0) return TH_ERR_AGAIN;
+    int64_t now_ns = th_clock_now_ns();
+    if (deadline_ns <= now_ns) return TH_ERR_AGAIN;
+    int64_t left_ns = deadline_ns - now_ns;
     struct timespec left = {.tv_sec = left_ns / TH_NS_PER_S, .tv_nsec = left_ns % TH_NS_PER_S};
     struct pollfd ready = {.fd = fd, .events = events};
     int count = ppoll(&ready, 1, &left, NULL);
@@ -209,6 +237,7 @@ typedef union control {
 
 th_error th_channel_send(int fd, const th_wire_header *header, const void *body, const int *fds,
                          uint32_t fd_count, int64_t deadline_ns) {
+  th_check(header->body_bytes <= TH_WIRE_BODY_BYTES_MAX && fd_count <= TH_WIRE_FDS_MAX);
   struct iovec parts[] = {
       {.iov_base = (void *)(uintptr_t)header, .iov_len = sizeof *header},
       {.iov_base = (void *)(uintptr_t)body, .iov_len = header->body_bytes},
@@ -236,7 +265,6 @@ th_error th_channel_send(int fd, const th_wire_header *header, const void *body,
 
 /* Take over the descriptors of every block, so that none is left behind. */
 static void fds_collect(struct msghdr *received, th_message *message) {
-  message->fd_count = 0;
   for (struct cmsghdr *block = CMSG_FIRSTHDR(received); block != NULL;
        block = CMSG_NXTHDR(received, block)) {
     if (block->cmsg_level != SOL_SOCKET || block->cmsg_type != SCM_RIGHTS) continue;
@@ -254,7 +282,10 @@ static void fds_collect(struct msghdr *received, th_message *message) {
 
 static th_error frame_judge(const th_message *message, size_t bytes, int flags) {
   if ((flags & MSG_CTRUNC) != 0)
-    return th_fail(TH_ERR_PROTOCOL, "a message with more than %d descriptors", TH_WIRE_FDS_MAX);
+    return th_fail(TH_ERR_PROTOCOL,
+                   "a message with more than %d descriptors, or more than this process may open "
+                   "(RLIMIT_NOFILE)",
+                   TH_WIRE_FDS_MAX);
   if ((flags & MSG_TRUNC) != 0)
     return th_fail(TH_ERR_PROTOCOL, "a message of more than %zu bytes",
                    sizeof message->header + sizeof message->body);
@@ -267,30 +298,43 @@ static th_error frame_judge(const th_message *message, size_t bytes, int flags) 
   return TH_OK;
 }
 
+/* @return the datagram's bytes; 0 for the end or an empty one; −1 with errno. */
+static ssize_t datagram_take(int fd, th_message *message, int *flags) {
+  struct iovec parts[] = {
+      {.iov_base = &message->header, .iov_len = sizeof message->header},
+      {.iov_base = message->body, .iov_len = sizeof message->body},
+  };
+  control ancillary;
+  struct msghdr received = {.msg_iov = parts,
+                            .msg_iovlen = 2,
+                            .msg_control = ancillary.bytes,
+                            .msg_controllen = sizeof ancillary.bytes};
+  ssize_t bytes = recvmsg(fd, &received, MSG_CMSG_CLOEXEC);
+  /* An empty datagram can carry descriptors, too. */
+  if (bytes >= 0) fds_collect(&received, message);
+  *flags = received.msg_flags;
+  return bytes;
+}
+
+/* An empty datagram cannot be told from the end of the stream, and no message is empty. */
+static th_error datagram_judge(const th_message *message, ssize_t bytes, int flags) {
+  if (bytes > 0) return frame_judge(message, (size_t)bytes, flags);
+  if (bytes == 0 || peer_is_gone(errno)) return peer_gone();
+  return th_fail_errno(TH_ERR_SYSTEM, "cannot receive a message");
+}
+
 th_error th_channel_receive(int fd, th_message *message, int64_t deadline_ns) {
+  message->fd_count = 0;
   for (;;) {
-    struct iovec parts[] = {
-        {.iov_base = &message->header, .iov_len = sizeof message->header},
-        {.iov_base = message->body, .iov_len = sizeof message->body},
-    };
-    control ancillary;
-    struct msghdr received = {.msg_iov = parts,
-                              .msg_iovlen = 2,
-                              .msg_control = ancillary.bytes,
-                              .msg_controllen = sizeof ancillary.bytes};
-    ssize_t bytes = recvmsg(fd, &received, MSG_CMSG_CLOEXEC);
+    int flags;
+    ssize_t bytes = datagram_take(fd, message, &flags);
     if (bytes < 0 && errno == EINTR) continue;
     if (bytes < 0 && errno == EAGAIN) {
       th_error error = socket_wait(fd, POLLIN, deadline_ns);
       if (error != TH_OK) return error;
       continue;
     }
-    if (bytes < 0 && !peer_is_gone(errno))
-      return th_fail_errno(TH_ERR_SYSTEM, "cannot receive a message");
-    /* An empty datagram cannot be told from the end of the stream, and no message is empty. */
-    if (bytes <= 0) return peer_gone();
-    fds_collect(&received, message);
-    th_error error = frame_judge(message, (size_t)bytes, received.msg_flags);
+    th_error error = datagram_judge(message, bytes, flags);
     if (error != TH_OK) th_message_close_fds(message, 0);
     return error;
   }

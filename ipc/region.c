@@ -14,7 +14,13 @@ enum {
   SLOTS_MAX = 65536,
   SLOT_BYTES_MAX = 256 << 20,
   SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL,
+  RESERVE_TRIES_MAX = 100,
 };
+
+/* Linux 6.3; newer than the C library's headers. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
 
 static uint64_t pages(uint64_t bytes) {
   return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
@@ -46,11 +52,26 @@ static void region_measure(th_region *region) {
 
 /* ---- the daemon's side ---- */
 
+/* Memory that nobody can execute, where the kernel knows how; hardened ones insist on it. */
+static int memory_open(const char *name) {
+  const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  int fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
+  return fd < 0 && errno == EINVAL ? memfd_create(name, flags) : fd;
+}
+
+/* Reserved now: a page that cannot be had later would be a signal and not an error. A signal that
+ * comes in between undoes what was reserved, so that each try begins anew. */
+static int memory_reserve(int fd, uint64_t bytes) {
+  int number = EINTR;
+  for (int try = 0; try < RESERVE_TRIES_MAX && number == EINTR; try++)
+    number = posix_fallocate(fd, 0, (off_t)bytes);
+  return number;
+}
+
 static th_error memory_create(const char *name, uint64_t bytes, int *fd) {
-  *fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  *fd = memory_open(name);
   if (*fd < 0) return th_fail_errno(TH_ERR_SYSTEM, "cannot make shared memory (memfd_create)");
-  /* Reserved now: a page that cannot be had later would be a signal and not an error. */
-  int number = posix_fallocate(*fd, 0, (off_t)bytes);
+  int number = memory_reserve(*fd, bytes);
   if (number == 0) return TH_OK;
   errno = number;
   return th_fail_errno(TH_ERR_SYSTEM, "cannot reserve %llu bytes of shared memory",

@@ -20,13 +20,14 @@ static uint8_t *ring_entry(const th_ring *ring, uint32_t index) {
   return ring->entries + (size_t)(index & ring->mask) * TH_RING_ENTRY_BYTES;
 }
 
-/* Look where the consumer is. It can have taken at most what was put: a distance, our index minus
- * its, within the size. Anything else is kept out. */
+/* Look where the consumer is. It only goes forward, and at most to what was put: the entries that
+ * it has not taken, our index minus its, are no more than when it was last seen. Anything else is
+ * kept out. */
 static bool consumer_look(th_ring *producer) {
   /* Pairs with the release in th_ring_take: the entries it took are read, and may be overwritten.
    */
   uint32_t head = atomic_load_explicit(producer->peer, memory_order_acquire);
-  if (producer->index - head > ring_size(producer)) return false;
+  if (producer->index - head > producer->index - producer->peer_seen) return false;
   producer->peer_seen = head;
   return true;
 }
