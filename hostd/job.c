@@ -253,8 +253,11 @@ th_error th_job_receive(th_job *job, uint32_t array, uint64_t offset, const void
                         uint32_t count) {
   if (array >= TH_ARRAY_COUNT)
     return th_fail(TH_ERR_PROTOCOL, "job %" PRIu64 " has no array %u", job->number, array);
-  if (job->run == NULL || job->is_scheduled || th_job_is_over(job))
-    return th_fail(TH_ERR_PROTOCOL, "job %" PRIu64 " takes no more data", job->number);
+  if (th_job_is_over(job))
+    return th_fail(TH_ERR_CANCELED, "job %" PRIu64 " was canceled while it was received",
+                   job->number);
+  if (job->is_scheduled)
+    return th_fail(TH_ERR_PROTOCOL, "job %" PRIu64 " has all its data", job->number);
   th_error error = th_run_receive(job->run, (th_array)array, offset, bytes, count);
   if (error == TH_OK && th_run_is_received(job->run)) {
     job->is_scheduled = true;
