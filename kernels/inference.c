@@ -13,6 +13,9 @@
 #include "kernels/model.h"
 #include "kernels/pace.h"
 
+/* A larger confusion matrix helps nobody and would take gigabytes; the card has null instead. */
+#define CONFUSION_CLASSES_MAX 1000
+
 struct th_inference {
   th_spec spec;
   th_data data;
@@ -24,7 +27,7 @@ struct th_inference {
   void *user;
   th_sums sums; /* over the rows done, which sums.rows counts */
   float *logits; /* predict: of all rows; evaluate: of the rows under way */
-  uint64_t *confusion; /* [classes, classes], the row is the label; NULL to predict */
+  uint64_t *confusion; /* [classes, classes], the row is the label; NULL if not wanted */
   th_pace pace;
   int64_t created_ns;
   int64_t told_ns; /* when time was last added up; 0 before the first advance */
@@ -66,7 +69,7 @@ static void survey_tell(void *user) {
   observer_tell(user, TH_PHASE_PREPARING);
 }
 
-static th_error engine_create(th_inference *inference, const float *parameters) {
+static th_error engine_create(th_inference *inference, float *parameters) {
   th_engine_plan plan = {
       .spec = &inference->spec,
       .model = &inference->model,
@@ -76,22 +79,24 @@ static th_error engine_create(th_inference *inference, const float *parameters) 
   const th_backend *backend = inference->device.backend;
   th_error error = backend->create(&plan, &inference->engine);
   if (error != TH_OK) return error;
-  /* Not written through: the table takes what it copies in without const. */
-  th_engine_state state = {.parameters = (float *)(uintptr_t)parameters};
+  th_engine_state state = {.parameters = parameters};
   return backend->write(inference->engine, &state);
+}
+
+static bool wants_confusion(const th_inference *inference) {
+  return is_evaluation(inference) && inference->model.classes <= CONFUSION_CLASSES_MAX;
 }
 
 static th_error results_allocate(th_inference *inference) {
   uint64_t classes = inference->model.classes;
-  uint64_t rows = inference->data.rows;
-  if (is_evaluation(inference)) {
-    rows = inference->device.backend->rows_at_once;
-    if (classes <= UINT32_MAX) inference->confusion = calloc(classes, classes * sizeof(uint64_t));
-  }
+  uint64_t rows =
+      is_evaluation(inference) ? inference->device.backend->rows_at_once : inference->data.rows;
+  if (wants_confusion(inference))
+    inference->confusion = calloc(classes, classes * sizeof *inference->confusion);
   size_t bytes;
   if (!__builtin_mul_overflow(rows, classes * sizeof(float), &bytes))
     inference->logits = malloc(bytes);
-  if (inference->logits == NULL || (is_evaluation(inference) && inference->confusion == NULL))
+  if (inference->logits == NULL || (wants_confusion(inference) && inference->confusion == NULL))
     return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " rows of %" PRIu64 " classes", rows,
                    classes);
   return TH_OK;
@@ -148,7 +153,7 @@ static th_error rows_apply(th_inference *inference, th_team *team) {
   th_error error = backend->evaluate(inference->engine, team, first, count, &inference->sums,
                                      inference->logits + place);
   if (error != TH_OK) return error;
-  if (is_evaluation(inference)) confusion_add(inference, first, count);
+  if (inference->confusion != NULL) confusion_add(inference, first, count);
   int64_t now_ns = th_clock_now_ns();
   th_pace_add(&inference->pace, count, (double)(now_ns - inference->told_ns) / TH_NS_PER_S);
   inference->told_ns = now_ns;
@@ -168,6 +173,7 @@ th_error th_inference_advance(th_inference *inference, th_team *team, int64_t un
 
 static json_t *confusion_to_json(const th_inference *inference) {
   uint32_t classes = inference->model.classes;
+  if (inference->confusion == NULL) return json_null();
   json_t *matrix = json_array();
   for (uint32_t label = 0; label < classes; label++) {
     json_t *row = json_array();

@@ -54,9 +54,10 @@ TH_HOST_DEVICE float th_random_unit(uint32_t bits) {
 /** One block of dropout decides over this many columns of a row, 16 bits each. */
 #define TH_DROPOUT_COLUMNS 8
 
-/** The 16-bit bound below which a column is dropped: the probability within 2^-17. */
+/** The 16-bit bound below which a column is dropped: the probability within 2^-17, and below 1. */
 TH_HOST_DEVICE uint32_t th_dropout_threshold(double probability) {
-  return (uint32_t)(probability * 65536.0 + 0.5);
+  uint32_t threshold = (uint32_t)(probability * 65536.0 + 0.5);
+  return threshold < UINT16_MAX ? threshold : UINT16_MAX;
 }
 
 /**

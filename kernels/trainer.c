@@ -189,7 +189,12 @@ static th_error parameters_check(const th_trainer *trainer) {
   th_engine_state state = {.parameters = parameters};
   th_error error = trainer->device.backend->read(trainer->engine, &state);
   for (uint64_t i = 0; i < count && error == TH_OK; i++)
-    error = loss_check(trainer, (double)parameters[i]);
+    if (!isfinite(parameters[i]))
+      error = th_fail(TH_ERR_DIVERGED,
+                      "a parameter became %s in epoch %u, step %u, the last; a learning_rate below "
+                      "%g, or scaled features, may help",
+                      isnan(parameters[i]) ? "NaN" : "infinite", trainer->place.epoch,
+                      trainer->place.step, trainer->spec.learning_rate);
   free(parameters);
   return error;
 }

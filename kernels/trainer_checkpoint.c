@@ -314,7 +314,7 @@ static bool history_is_possible(const th_snapshot *snapshot, uint32_t ended) {
 /* The counters first: they tell which arrays there are, and how long. */
 static th_error snapshot_decode(th_snapshot *snapshot, const th_trainer *trainer,
                                 const th_safetensors *file) {
-  int64_t counters[PLACE_COUNTERS];
+  int64_t counters[PLACE_COUNTERS] = {0};
   th_tensor wanted = {.name = "place.counters", .type = TH_TENSOR_I64, .bytes = sizeof counters};
   th_error error = tensor_copy(file, &wanted, counters);
   if (error != TH_OK) return error;

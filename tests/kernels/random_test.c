@@ -35,6 +35,7 @@ Test(random, dropout_threshold_is_a_share_of_16_bits) {
   cr_assert_eq(th_dropout_threshold(0), 0);
   cr_assert_eq(th_dropout_threshold(0.5), 32768);
   cr_assert_eq(th_dropout_threshold(0.25), 16384);
+  cr_assert_eq(th_dropout_threshold(0.9999999), 65535, "something is always kept");
 }
 
 Test(random, dropout_drops_its_share) {

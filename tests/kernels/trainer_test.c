@@ -304,6 +304,8 @@ Test(trainer, parameters_that_the_last_step_broke_are_no_result) {
   th_trainer *trainer = fixture_trainer(&spec, &data);
   cr_assert_eq(th_team_create(1, &team), TH_OK);
   cr_assert_eq(th_trainer_advance(trainer, team, INT64_MAX), TH_ERR_DIVERGED);
+  expect_text("a parameter became ");
+  expect_text("epoch 1, step 1");
   th_trainer_destroy(trainer);
   th_team_destroy(team);
 }
