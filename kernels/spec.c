@@ -95,9 +95,14 @@ const th_spec_field *th_spec_fields(size_t *count) {
 
 enum { SHOWN_BYTES_MAX = 60 };
 
-/* "learning_rate is "fast"; it must be …": what was found, as JSON, and what it may be. */
+/* What was found, as JSON in plain ASCII: it can be cut anywhere and upsets no terminal. */
+static char *value_show(json_t *value) {
+  return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+}
+
+/* "learning_rate is "fast"; it must be …" */
 static th_error fail_value(size_t index, json_t *value, const char *wanted) {
-  char *found = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+  char *found = value_show(value);
   th_error error = th_fail(TH_ERR_USAGE, "%s is %.*s; it must be %s", names[index], SHOWN_BYTES_MAX,
                            found == NULL ? "unreadable" : found, wanted);
   free(found);
@@ -105,12 +110,19 @@ static th_error fail_value(size_t index, json_t *value, const char *wanted) {
 }
 
 static th_error fail_unknown(const char *name) {
+  json_t *value = json_string(name);
+  char *found = value_show(value);
+  const char *shown = found == NULL ? "of a name that is no text" : found;
   size_t nearest = th_nearest(name, names, FIELD_COUNT);
-  if (nearest == FIELD_COUNT)
-    return th_fail(TH_ERR_USAGE, "there is no field \"%.*s\"; trainhost train --help lists them",
-                   SHOWN_BYTES_MAX, name);
-  return th_fail(TH_ERR_USAGE, "there is no field \"%.*s\"; did you mean \"%s\"?", SHOWN_BYTES_MAX,
-                 name, names[nearest]);
+  th_error error =
+      nearest < FIELD_COUNT
+          ? th_fail(TH_ERR_USAGE, "there is no field %.*s; did you mean \"%s\"?", SHOWN_BYTES_MAX,
+                    shown, names[nearest])
+          : th_fail(TH_ERR_USAGE, "there is no field %.*s; trainhost train --help lists them",
+                    SHOWN_BYTES_MAX, shown);
+  free(found);
+  json_decref(value);
+  return error;
 }
 
 /* ---- one field from JSON ---- */

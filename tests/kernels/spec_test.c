@@ -1,6 +1,7 @@
 #include "kernels/spec.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 static th_error parse(const char *text, th_spec *spec) {
@@ -115,6 +116,17 @@ Test(spec, what_is_no_json_object_is_refused_with_its_place) {
   memset(deep, '[', sizeof deep - 1);
   deep[sizeof deep - 1] = '\0';
   assert_refused(deep, "line 1");
+}
+
+/* The text goes on to terminals and into JSON. */
+Test(spec, a_text_is_plain_whatever_was_found) {
+  assert_refused("{\"\\u001b[2J, a name too strange to be near any other\": 1}", "\\u001B[2J");
+  assert_refused("{\"split\": \"\\u001b[2J\"}", "\\u001B[2J");
+  char text[200] = "{\"", *to = text + 2;
+  for (int i = 0; i < 60; i++) to += sprintf(to, "\xC3\xA9");
+  strcpy(to, "\": 1}");
+  assert_refused(text, "\\u00E9\\u00E9");
+  for (const char *at = th_error_text(); *at != '\0'; at++) cr_assert(*at >= ' ' && *at <= '~');
 }
 
 Test(spec, fields_that_do_not_go_together_are_refused) {
