@@ -1,240 +1,352 @@
-/* CSV after RFC 4180, with comma, semicolon or tab, of numbers; quotes are allowed and a header
- * too. */
-#include <ctype.h>
-#include <locale.h>
-#include <stdlib.h>
+/*
+ * The text is read once, from left to right, and each number is converted where it stands and
+ * stored where it belongs. There is no list of fields or lines in between.
+ */
+#include "formats/csv.h"
+
+#include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
-#include "formats/reader.h"
+#include "base/nearest.h"
+#include "formats/array.h"
+#include "formats/decimal.h"
 
-enum { COLUMNS_MAX = 1 << 20, NUMBER_BYTES_MAX = 63, SHOWN_BYTES_MAX = 30 };
+#define COLUMN_NONE UINT64_MAX
 
-/* One field of a line, without its quotes. */
-typedef struct csv_field {
-  const char *text;
-  size_t bytes;
-} csv_field;
-
-typedef struct csv_reader {
+/** A place in the text and what holds for all of it. */
+typedef struct csv_text {
   const char *path;
-  const char *at, *end; /* of what is not read yet; a NUL follows the end */
-  uint32_t line; /* being read, from 1 */
+  char *at; /* always within the text or at its end, where a NUL stands */
+  const char *end;
+  uint64_t line; /* from 1 */
   char delimiter;
-  locale_t plain; /* the "C" locale, in which a point is a point */
-  th_csv *csv;
-  uint64_t rows_max;
-} csv_reader;
-
-static th_error fail_at(const csv_reader *reader, uint32_t column, const char *what,
-                        csv_field field) {
-  int shown = field.bytes < SHOWN_BYTES_MAX ? (int)field.bytes : SHOWN_BYTES_MAX;
-  return th_fail(TH_ERR_DATA, "%s: line %u, column %u: %s: \"%.*s\"", reader->path, reader->line,
-                 column + 1, what, shown, field.text);
-}
-
-/* ---- numbers ---- */
-
-/* The short ones, exactly: up to 15 digits and a power of ten up to 22 are both exact as doubles,
- * so that one operation rounds once (Clinger 1990, "How to read floating point numbers
- * accurately"). */
-static bool number_read_short(const char *text, const char *end, double *number) {
-  static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-  bool is_negative = text < end && *text == '-';
-  if (is_negative || (text < end && *text == '+')) text++;
-  uint64_t digits = 0;
-  int count = 0, decimals = 0;
-  bool has_point = false;
-  for (; text < end; text++) {
-    if (*text == '.' && !has_point) {
-      has_point = true;
-    } else if (*text >= '0' && *text <= '9') {
-      digits = digits * 10 + (uint64_t)(*text - '0');
-      decimals += has_point;
-      if (++count > 15) return false;
-    } else {
-      return false;
-    }
-  }
-  double value = (double)digits / powers[decimals];
-  *number = is_negative ? -value : value;
-  return count > 0;
-}
-
-static bool number_read(const csv_reader *reader, csv_field field, double *number) {
-  const char *text = field.text, *end = text + field.bytes;
-  while (text < end && *text == ' ') text++;
-  while (end > text && end[-1] == ' ') end--;
-  if (number_read_short(text, end, number)) return true;
-  char copy[NUMBER_BYTES_MAX + 1], *stop;
-  size_t bytes = (size_t)(end - text);
-  if (bytes == 0 || bytes > NUMBER_BYTES_MAX || isspace((unsigned char)*text)) return false;
-  memcpy(copy, text, bytes);
-  copy[bytes] = '\0';
-  *number = strtod_l(copy, &stop, reader->plain);
-  return *stop == '\0';
-}
+  locale_t c_locale; /* the process's own may have a decimal comma */
+} csv_text;
 
 /* ---- fields and lines ---- */
 
-/* @return TH_ERR_DATA if a quote is not closed on its line, or something follows it. */
-static th_error field_take(csv_reader *reader, uint32_t column, csv_field *field) {
-  bool is_quoted = *reader->at == '"';
-  const char *begin = reader->at + is_quoted, *at = begin;
-  if (is_quoted) {
-    while (at < reader->end && *at != '"' && *at != '\n') at++;
-    *field = (csv_field){begin, (size_t)(at - begin)};
-    if (at == reader->end || *at == '\n')
-      return fail_at(reader, column, "the quote is not closed", *field);
-    at++;
-  } else {
-    while (at < reader->end && *at != reader->delimiter && *at != '\n' && *at != '\r') at++;
-    *field = (csv_field){begin, (size_t)(at - begin)};
-  }
-  reader->at = at;
-  bool is_end = at == reader->end || *at == '\n' || (*at == '\r' && at[1] == '\n');
-  if (is_end || *at == reader->delimiter) return TH_OK;
-  return fail_at(reader, column, "something follows the closing quote, or a stray return", *field);
+/* Lines end with LF, CR LF, or the CR alone that some spreadsheets still write. */
+static bool is_line_end(const csv_text *csv, const char *at) {
+  return *at == '\n' || *at == '\r' || at == csv->end;
 }
 
-/* Past the delimiter. @return false at the end of the line, of which it then is past. */
-static bool field_next(csv_reader *reader) {
-  if (reader->at < reader->end && *reader->at == reader->delimiter) {
-    reader->at++;
-    return true;
-  }
-  if (reader->at < reader->end && *reader->at == '\r') reader->at++;
-  if (reader->at < reader->end) reader->at++;
-  reader->line++;
-  return false;
+static bool is_field_end(const csv_text *csv, const char *at) {
+  return *at == csv->delimiter || is_line_end(csv, at);
 }
 
-static char delimiter_find(const char *at, const char *end) {
-  for (; at < end && *at != '\n'; at++)
-    if (*at == ',' || *at == ';' || *at == '\t') return *at;
+static void line_end_skip(csv_text *csv) {
+  if (*csv->at == '\r') csv->at++;
+  if (*csv->at == '\n') csv->at++;
+  csv->line++;
+}
+
+static bool delimiter_skip(csv_text *csv) {
+  if (csv->at == csv->end || *csv->at != csv->delimiter) return false;
+  csv->at++;
+  return true;
+}
+
+static const char *spaces_skip(const char *at) {
+  while (*at == ' ') at++;
+  return at;
+}
+
+/* The start of the field as text for a person: nothing in it can upset a terminal or JSON. */
+enum { EXCERPT_BYTES = 24 };
+
+static const char *excerpt(const csv_text *csv, char text[EXCERPT_BYTES]) {
+  size_t i = 0;
+  for (const char *at = csv->at; i < EXCERPT_BYTES - 1 && !is_field_end(csv, at); i++, at++)
+    text[i] = *at >= ' ' && *at <= '~' ? *at : '?';
+  text[i] = '\0';
+  return text;
+}
+
+/* Take a field as a number, in quotes or not; the place stays if it is none. A number within quotes
+ * holds no delimiter, so that it needs no unquoting. */
+static bool number_take(csv_text *csv, double *number) {
+  const char *at = spaces_skip(csv->at);
+  bool is_quoted = *at == '"';
+  if (is_quoted) at = spaces_skip(at + 1);
+  at = th_decimal_read(at, csv->c_locale, number);
+  if (at == NULL) return false;
+  at = spaces_skip(at);
+  if (is_quoted && *at++ != '"') return false;
+  if (is_quoted) at = spaces_skip(at);
+  if (!is_field_end(csv, at)) return false;
+  csv->at += at - csv->at;
+  return true;
+}
+
+/* Take a field as text, unquoted in place: it never becomes longer.
+ * @param text  [out] not yet terminated: the delimiter still stands where the NUL belongs. */
+static th_error text_take(csv_text *csv, char **text, size_t *length) {
+  char *to = csv->at;
+  *text = to;
+  if (*csv->at != '"') {
+    while (!is_field_end(csv, csv->at)) csv->at++;
+    *length = (size_t)(csv->at - *text);
+    return TH_OK;
+  }
+  uint64_t opened_line = csv->line;
+  csv->at++;
+  /* A quote within quotes is doubled; a line may end within them. */
+  for (; csv->at < csv->end && (*csv->at != '"' || csv->at[1] == '"'); csv->at++) {
+    if (*csv->at == '"') csv->at++;
+    if (*csv->at == '\n') csv->line++;
+    *to++ = *csv->at;
+  }
+  if (csv->at == csv->end || !is_field_end(csv, csv->at + 1))
+    return th_fail(TH_ERR_DATA, "%s: line %llu: a quoted field does not end with its quote",
+                   csv->path, (unsigned long long)opened_line);
+  csv->at++;
+  *length = (size_t)(to - *text);
+  return TH_OK;
+}
+
+/* ---- the first line ---- */
+
+/** What the first line tells. */
+typedef struct csv_layout {
+  uint64_t fields;
+  uint64_t label_column; /* COLUMN_NONE: no column is one */
+} csv_layout;
+
+/* The delimiter is the first of those known that stands outside quotes. */
+static char delimiter_guess(const csv_text *csv) {
+  bool is_quoted = false;
+  for (const char *at = csv->at; is_quoted || !is_line_end(csv, at); at++) {
+    if (at == csv->end) break;
+    if (*at == '"') is_quoted = !is_quoted;
+    if (!is_quoted && *at != '\0' && strchr(";\t,", *at) != NULL) return *at;
+  }
   return ',';
 }
 
-/* ---- the first line: how many columns, and whether it is a header ---- */
-
-static th_error first_line(csv_reader *reader, bool *is_header) {
-  csv_reader look = *reader;
-  *is_header = false;
-  uint32_t columns = 0;
+/* A field that is no number makes a header; but an empty one may be a number that is missing.
+ * @param fields  [out] how many the line has, unless it is a header. */
+static bool header_is_next(csv_text csv, uint64_t *fields) {
+  double number;
+  *fields = 0;
   do {
-    csv_field field;
-    double number;
-    th_error error = field_take(&look, columns, &field);
-    if (error != TH_OK) return error;
-    *is_header |= !number_read(&look, field, &number);
-    if (++columns > COLUMNS_MAX)
-      return th_fail(TH_ERR_DATA, "%s: more than %d columns", reader->path, COLUMNS_MAX);
-  } while (field_next(&look));
-  reader->csv->width = columns;
-  return TH_OK;
+    if (!number_take(&csv, &number) && !is_field_end(&csv, csv.at)) return true;
+    *fields += 1;
+  } while (delimiter_skip(&csv));
+  return false;
 }
 
-static th_error header_take(csv_reader *reader) {
-  th_csv *csv = reader->csv;
-  csv->names = calloc(csv->width, sizeof *csv->names);
-  if (csv->names == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for the columns' names");
-  for (uint32_t column = 0; column < csv->width; column++) {
-    csv_field field;
-    th_error error = field_take(reader, column, &field);
-    if (error != TH_OK) return error;
-    csv->names[column] = strndup(field.text, field.bytes);
-    if (csv->names[column] == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for a column's name");
-    (void)field_next(reader);
-  }
-  return TH_OK;
+static void names_free(char **names, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) free(names[i]);
+  free(names);
 }
 
-/* ---- the rows ---- */
-
-static th_error rows_reserve(csv_reader *reader) {
-  th_csv *csv = reader->csv;
-  if (csv->rows < reader->rows_max) return TH_OK;
-  uint64_t rows = reader->rows_max * 2 + 1024;
-  double *values = reallocarray(csv->values, rows * csv->width, sizeof *values);
-  if (values != NULL) csv->values = values;
-  uint32_t *lines = reallocarray(csv->lines, rows, sizeof *lines);
-  if (lines != NULL) csv->lines = lines;
-  if (values == NULL || lines == NULL)
-    return th_fail(TH_ERR_SYSTEM, "%s: no memory for %llu rows of %u", reader->path,
-                   (unsigned long long)rows, csv->width);
-  reader->rows_max = rows;
-  return TH_OK;
-}
-
-static th_error row_take(csv_reader *reader) {
-  th_csv *csv = reader->csv;
-  double *values = csv->values + csv->rows * csv->width;
-  csv->lines[csv->rows] = reader->line;
-  uint32_t column = 0, line = reader->line;
+/* Take all of the header's names, each in memory of its own. There are as many as fit the file: its
+ * header can be a line like any other, with thousands of columns. */
+static th_error names_take(csv_text *csv, char ***names, uint64_t *count) {
+  uint64_t capacity = 0;
+  *names = NULL;
+  *count = 0;
   do {
-    csv_field field;
-    th_error error = field_take(reader, column, &field);
-    if (error != TH_OK) return error;
-    if (column == csv->width)
-      return fail_at(reader, column, "more columns than on the first line", field);
-    if (!number_read(reader, field, &values[column]))
-      return fail_at(reader, column, field.bytes == 0 ? "nothing there" : "no number", field);
-    column++;
-  } while (field_next(reader));
-  if (column < csv->width)
-    return th_fail(TH_ERR_DATA, "%s: line %u has %u columns, the first line has %u", reader->path,
-                   line, column, csv->width);
-  csv->rows++;
-  return TH_OK;
-}
-
-static bool line_is_empty(const csv_reader *reader) {
-  return *reader->at == '\n' || (*reader->at == '\r' && reader->at[1] == '\n');
-}
-
-/* Empty lines may end the file, but not stand between rows, where one may mean a lost row. */
-static th_error rows_take(csv_reader *reader) {
-  uint32_t empty_line = 0;
-  while (reader->at < reader->end) {
-    if (line_is_empty(reader)) {
-      if (empty_line == 0) empty_line = reader->line;
-      (void)field_next(reader);
-      continue;
+    if (*count == capacity) {
+      capacity = 2 * capacity + 16;
+      char **larger = realloc(*names, capacity * sizeof **names);
+      if (larger == NULL)
+        return th_fail(TH_ERR_SYSTEM, "no memory for the header of %s", csv->path);
+      *names = larger;
     }
-    if (empty_line != 0)
-      return th_fail(TH_ERR_DATA, "%s: line %u is empty, and rows follow", reader->path,
-                     empty_line);
-    th_error error = rows_reserve(reader);
-    if (error == TH_OK) error = row_take(reader);
+    char *text;
+    size_t length = 0;
+    th_error error = text_take(csv, &text, &length);
     if (error != TH_OK) return error;
-  }
-  if (reader->csv->rows > 0) return TH_OK;
-  return th_fail(TH_ERR_DATA, "%s: there are no rows in it", reader->path);
+    (*names)[*count] = strndup(text, length);
+    if ((*names)[*count] == NULL)
+      return th_fail(TH_ERR_SYSTEM, "no memory for the header of %s", csv->path);
+    *count += 1;
+  } while (delimiter_skip(csv));
+  return TH_OK;
 }
 
-th_error th_csv_parse(const char *path, const th_buffer *file, th_csv *csv) {
-  static const char byte_order_mark[] = "\xEF\xBB\xBF";
-  *csv = (th_csv){0};
-  csv_reader reader = {.path = path, .at = file->data, .line = 1, .csv = csv};
-  reader.end = reader.at + file->bytes;
-  if (file->bytes >= 3 && memcmp(reader.at, byte_order_mark, 3) == 0) reader.at += 3;
-  reader.delimiter = delimiter_find(reader.at, reader.end);
-  reader.plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  if (reader.plain == (locale_t)0) return th_fail_errno(TH_ERR_SYSTEM, "no \"C\" locale");
-  bool is_header;
-  th_error error = first_line(&reader, &is_header);
-  if (error == TH_OK && is_header) error = header_take(&reader);
-  if (error == TH_OK) error = rows_take(&reader);
-  freelocale(reader.plain);
-  if (error != TH_OK) th_csv_fini(csv);
+/* A name that stands twice would make the labels a matter of luck. */
+static th_error label_column_find(const csv_text *csv, char *const *names, uint64_t count,
+                                  const char *label_column, uint64_t *found) {
+  *found = COLUMN_NONE;
+  for (uint64_t i = 0; i < count; i++) {
+    if (strcmp(names[i], label_column) != 0) continue;
+    if (*found != COLUMN_NONE)
+      return th_fail(TH_ERR_DATA, "%s: two columns are named \"%.60s\"", csv->path, label_column);
+    *found = i;
+  }
+  if (*found != COLUMN_NONE) return TH_OK;
+  size_t nearest = th_nearest(label_column, (const char *const *)names, count);
+  if (nearest < count)
+    return th_fail(TH_ERR_USAGE, "%s has no column \"%.60s\"; did you mean \"%.60s\"?", csv->path,
+                   label_column, names[nearest]);
+  return th_fail(TH_ERR_USAGE, "%s has no column \"%.60s\" among its %llu", csv->path, label_column,
+                 (unsigned long long)count);
+}
+
+/* Read the header, if there is one, and find out how many fields a line has. */
+static th_error layout_read(csv_text *csv, th_csv_columns columns, const char *label_column,
+                            csv_layout *layout) {
+  layout->label_column = columns == TH_CSV_LABELS ? 0 : COLUMN_NONE;
+  if (!header_is_next(*csv, &layout->fields)) {
+    if (columns != TH_CSV_LABELED) return TH_OK;
+    return th_fail(TH_ERR_DATA, "%s has no header line to name the column \"%.60s\"", csv->path,
+                   label_column);
+  }
+  char **names;
+  th_error error = names_take(csv, &names, &layout->fields);
+  if (error == TH_OK && columns == TH_CSV_LABELED)
+    error = label_column_find(csv, names, layout->fields, label_column, &layout->label_column);
+  names_free(names, layout->fields);
+  if (error == TH_OK) line_end_skip(csv);
   return error;
 }
 
-void th_csv_fini(th_csv *csv) {
-  for (uint32_t i = 0; csv->names != NULL && i < csv->width; i++) free(csv->names[i]);
-  free(csv->names);
-  free(csv->values);
-  free(csv->lines);
-  *csv = (th_csv){0};
+static th_error layout_judge(const csv_text *csv, const csv_layout *layout,
+                             th_csv_columns columns) {
+  if (layout->fields > UINT32_MAX)
+    return th_fail(TH_ERR_DATA, "%s: more than 2^32 columns", csv->path);
+  if (columns == TH_CSV_LABELS && layout->fields != 1)
+    return th_fail(TH_ERR_DATA, "%s has %llu columns; labels are one a line", csv->path,
+                   (unsigned long long)layout->fields);
+  if (columns == TH_CSV_LABELED && layout->fields == 1)
+    return th_fail(TH_ERR_DATA, "%s has no column besides the labels", csv->path);
+  return TH_OK;
+}
+
+/* ---- rows ---- */
+
+/** Where the numbers go, and how many have. */
+typedef struct csv_sink {
+  float *features;
+  int32_t *labels;
+  uint64_t feature_count, rows;
+} csv_sink;
+
+static th_error field_fail(const csv_text *csv, uint64_t column, const char *what) {
+  char text[EXCERPT_BYTES];
+  return th_fail(TH_ERR_DATA, "%s: line %llu, field %llu: \"%s\" %s", csv->path,
+                 (unsigned long long)csv->line, (unsigned long long)column + 1, excerpt(csv, text),
+                 what);
+}
+
+/* A feature is rounded twice, to double and to float32, as NumPy does that reads text. */
+static th_error field_take(csv_text *csv, uint64_t column, const csv_layout *layout,
+                           csv_sink *sink) {
+  double number;
+  char *begin = csv->at;
+  const char *problem = NULL;
+  if (!number_take(csv, &number)) {
+    problem = is_field_end(csv, csv->at) ? "is empty; every field needs a number" : "is no number";
+  } else if (column == layout->label_column) {
+    if (th_label_take(number, &sink->labels[sink->rows])) return TH_OK;
+    problem = "is no label: labels are whole numbers from 0 to 2147483647";
+  } else {
+    float feature = (float)number;
+    sink->features[sink->feature_count++] = feature;
+    if (isfinite(feature)) return TH_OK;
+    problem = isnan(feature) ? "is NaN" : "is infinite or too large for float32";
+  }
+  csv->at = begin;
+  return field_fail(csv, column, problem);
+}
+
+/* A line with too few or too many fields is refused rather than filled up: nobody could tell which
+ * of its numbers belongs where. */
+static th_error row_take(csv_text *csv, const csv_layout *layout, csv_sink *sink) {
+  for (uint64_t column = 0; column < layout->fields; column++) {
+    if (column > 0 && !delimiter_skip(csv))
+      return th_fail(TH_ERR_DATA, "%s: line %llu has %llu fields instead of %llu", csv->path,
+                     (unsigned long long)csv->line, (unsigned long long)column,
+                     (unsigned long long)layout->fields);
+    th_error error = field_take(csv, column, layout, sink);
+    if (error != TH_OK) return error;
+  }
+  if (!is_line_end(csv, csv->at))
+    return th_fail(TH_ERR_DATA, "%s: line %llu has more than %llu fields", csv->path,
+                   (unsigned long long)csv->line, (unsigned long long)layout->fields);
+  line_end_skip(csv);
+  sink->rows++;
+  return TH_OK;
+}
+
+/* Empty lines are harmless at the end. Elsewhere one would shift the rows against their labels. */
+static bool only_line_ends_are_left(const csv_text *csv) {
+  const char *at = csv->at;
+  while (at < csv->end && is_line_end(csv, at)) at++;
+  return at == csv->end;
+}
+
+static th_error rows_take(csv_text *csv, const csv_layout *layout, csv_sink *sink) {
+  while (csv->at < csv->end) {
+    if (is_line_end(csv, csv->at) && only_line_ends_are_left(csv)) break;
+    th_error error = row_take(csv, layout, sink);
+    if (error != TH_OK) return error;
+  }
+  if (sink->rows > 0) return TH_OK;
+  return th_fail(TH_ERR_DATA, "%s holds no rows of numbers", csv->path);
+}
+
+static th_error sink_allocate(const csv_text *csv, th_csv_columns columns, csv_sink *sink) {
+  /* A number and what ends it take two bytes at least, but for the last one. The system gives
+   * memory to the pages that are really written, and the rest is given back. */
+  uint64_t numbers_max = (uint64_t)(csv->end - csv->at) / 2 + 1;
+  if (columns != TH_CSV_LABELS)
+    sink->features = reallocarray(NULL, numbers_max, sizeof *sink->features);
+  if (columns != TH_CSV_FEATURES)
+    sink->labels = reallocarray(NULL, numbers_max, sizeof *sink->labels);
+  if ((columns == TH_CSV_LABELS || sink->features != NULL) &&
+      (columns == TH_CSV_FEATURES || sink->labels != NULL))
+    return TH_OK;
+  return th_fail(TH_ERR_SYSTEM, "no memory for the numbers of %s", csv->path);
+}
+
+/* Shrinking cannot fail in a way that matters: the larger block holds the same numbers. */
+static void *shrink(void *data, uint64_t count, size_t bytes) {
+  void *smaller = reallocarray(data, count, bytes);
+  return smaller != NULL ? smaller : data;
+}
+
+static void sink_give(csv_sink *sink, uint32_t width, th_features *features, th_labels *labels) {
+  if (sink->features != NULL) {
+    float *values = shrink(sink->features, sink->feature_count, sizeof *sink->features);
+    *features = (th_features){.values = values, .rows = sink->rows, .width = width};
+  }
+  if (sink->labels != NULL) {
+    int32_t *values = shrink(sink->labels, sink->rows, sizeof *sink->labels);
+    *labels = (th_labels){.values = values, .rows = sink->rows};
+  }
+}
+
+static th_error text_read(csv_text *csv, th_csv_columns columns, const char *label_column,
+                          th_features *features, th_labels *labels) {
+  csv_layout layout;
+  csv_sink sink = {0};
+  csv->delimiter = delimiter_guess(csv);
+  th_error error = layout_read(csv, columns, label_column, &layout);
+  if (error == TH_OK) error = layout_judge(csv, &layout, columns);
+  if (error == TH_OK) error = sink_allocate(csv, columns, &sink);
+  if (error == TH_OK) error = rows_take(csv, &layout, &sink);
+  if (error != TH_OK) {
+    free(sink.features);
+    free(sink.labels);
+    return error;
+  }
+  sink_give(&sink, (uint32_t)(layout.fields - (columns == TH_CSV_LABELED)), features, labels);
+  return TH_OK;
+}
+
+th_error th_csv_read(const char *path, th_buffer *contents, th_csv_columns columns,
+                     const char *label_column, th_features *features, th_labels *labels) {
+  static const char byte_order_mark[] = "\xEF\xBB\xBF";
+  csv_text csv = {.path = path, .at = contents->data, .line = 1};
+  csv.end = csv.at + contents->bytes;
+  if (strncmp(csv.at, byte_order_mark, 3) == 0) csv.at += 3;
+  csv.c_locale = newlocale(LC_ALL_MASK, "C", NULL);
+  if (csv.c_locale == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot read %s", path);
+  th_error error = text_read(&csv, columns, label_column, features, labels);
+  freelocale(csv.c_locale);
+  return error;
 }

@@ -2,6 +2,8 @@
 #ifndef TH_FORMATS_FILE_H
 #define TH_FORMATS_FILE_H
 
+#include <stdint.h>
+
 #include "base/buffer.h"
 #include "base/error.h"
 
@@ -13,6 +15,23 @@
  *         without memory. The text names the path.
  */
 th_error th_file_read(const char *path, th_buffer *contents);
+
+/** At least so much of a file is seen by a th_file_announcement, or all of a shorter one. */
+#define TH_FILE_HEAD_BYTES (UINT64_C(1) << 20)
+
+/**
+ * Tell from the beginning of a file how long it says that it is.
+ *
+ * @param bytes_max  [out] no more than so many bytes belong to the file; UINT64_MAX if it does not
+ *                   say.
+ * @return TH_OK; TH_ERR_DATA if its header is broken.
+ */
+typedef th_error th_file_announcement(const char *path, const void *head, size_t head_bytes,
+                                      uint64_t *bytes_max);
+
+/** As th_file_read, but TH_ERR_DATA rather than to gunzip more than the file itself announces. */
+th_error th_file_read_announced(const char *path, th_file_announcement *announcement,
+                                th_buffer *contents);
 
 /** As th_file_read, from a descriptor that stays open; from offset 0, position untouched. No
  * gunzip.

@@ -36,8 +36,8 @@ static json_t *metadata_to_json(const th_metadata *metadata, uint32_t count) {
   return object;
 }
 
-static char *header_text(const th_tensor *tensors, uint32_t tensor_count,
-                         const th_metadata *metadata, uint32_t metadata_count) {
+static th_buffer header_make(const th_tensor *tensors, uint32_t tensor_count,
+                             const th_metadata *metadata, uint32_t metadata_count) {
   json_t *header = json_object();
   uint64_t offset = 0;
   bool is_whole = true;
@@ -54,27 +54,26 @@ static char *header_text(const th_tensor *tensors, uint32_t tensor_count,
   }
   char *text = is_whole ? json_dumps(header, JSON_COMPACT) : NULL;
   json_decref(header);
-  return text;
+  return (th_buffer){.data = text, .bytes = text == NULL ? 0 : strlen(text)};
 }
 
 th_error th_safetensors_encode(const th_tensor *tensors, uint32_t tensor_count,
                                const th_metadata *metadata, uint32_t metadata_count,
                                th_buffer *file) {
-  char *text = header_text(tensors, tensor_count, metadata, metadata_count);
-  size_t text_bytes = text == NULL ? 0 : strlen(text);
+  th_buffer header = header_make(tensors, tensor_count, metadata, metadata_count);
   /* The format allows spaces after the header, so that the tensors begin aligned. */
-  uint64_t header_bytes = (text_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  uint64_t header_bytes = (header.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   uint64_t bytes = PREFIX_BYTES + header_bytes;
   for (uint32_t i = 0; i < tensor_count; i++) bytes += tensors[i].bytes;
-  uint8_t *data = text == NULL ? NULL : malloc(bytes + 1);
+  uint8_t *data = header.data == NULL ? NULL : malloc(bytes + 1);
   if (data == NULL) {
-    free(text);
+    th_buffer_fini(&header);
     return th_fail(TH_ERR_SYSTEM, "no memory for a safetensors file");
   }
   memcpy(data, &header_bytes, PREFIX_BYTES);
   memset(data + PREFIX_BYTES, ' ', header_bytes);
-  memcpy(data + PREFIX_BYTES, text, text_bytes);
-  free(text);
+  memcpy(data + PREFIX_BYTES, header.data, header.bytes);
+  th_buffer_fini(&header);
   uint8_t *to = data + PREFIX_BYTES + header_bytes;
   for (uint32_t i = 0; i < tensor_count; i++) {
     if (tensors[i].bytes > 0) memcpy(to, tensors[i].data, tensors[i].bytes);

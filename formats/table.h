@@ -45,6 +45,8 @@ th_error th_labels_read(const char *path, th_labels *labels);
 /**
  * Read features and labels from one CSV file with a header: the column named label_column is the
  * labels, every other one a feature.
+ *
+ * @return as th_features_read; TH_ERR_USAGE if no column has that name.
  */
 th_error th_csv_read_labeled(const char *path, const char *label_column, th_features *features,
                              th_labels *labels);

@@ -1,0 +1,61 @@
+/** An array of numbers as it lies in an IDX or .npy file, and its way to float32 or int32. Private
+ * to this room. */
+#ifndef TH_FORMATS_ARRAY_H
+#define TH_FORMATS_ARRAY_H
+
+#include <stdbool.h>
+
+#include "formats/table.h"
+
+#define TH_ARRAY_RANK_MAX 32
+
+typedef enum th_element {
+  TH_ELEMENT_U8,
+  TH_ELEMENT_I8,
+  TH_ELEMENT_U16,
+  TH_ELEMENT_I16,
+  TH_ELEMENT_U32,
+  TH_ELEMENT_I32,
+  TH_ELEMENT_U64,
+  TH_ELEMENT_I64,
+  TH_ELEMENT_F32,
+  TH_ELEMENT_F64,
+} th_element;
+
+/** What a file's header says of the numbers that follow it. */
+typedef struct th_array {
+  const char *path;
+  th_element element;
+  bool is_big_endian;
+  bool is_pixels; /**< features are scaled to [0, 1] */
+  uint64_t rows; /**< at least 1 */
+  uint32_t width; /**< at least 1; the product of all dimensions but the first */
+  uint64_t offset; /**< of the first number in the file */
+  uint64_t bytes; /**< of all numbers */
+} th_array;
+
+/** Read the header of an IDX or a .npy file from its first bytes.
+ *  @return TH_OK; TH_ERR_DATA naming the path and the offset. */
+th_error th_idx_header(const char *path, const void *head, size_t head_bytes, th_array *array);
+th_error th_npy_header(const char *path, const void *head, size_t head_bytes, th_array *array);
+
+/** Whether the bytes begin as such a file does. */
+bool th_idx_is(const void *head, size_t head_bytes);
+bool th_npy_is(const void *head, size_t head_bytes);
+
+/** Fill in rows, width and bytes from dimensions. */
+th_error th_array_set_shape(th_array *array, const uint64_t *shape, uint32_t rank);
+
+/** The whole file is in contents: judge its length and convert. Changes the contents' byte order.
+ */
+th_error th_array_to_features(const th_array *array, th_buffer *contents, th_features *features);
+th_error th_array_to_labels(const th_array *array, th_buffer *contents, th_labels *labels);
+
+/** Take a number as a label. @return whether it is whole and within int32, from 0. */
+static inline bool th_label_take(double number, int32_t *label) {
+  if (!(number >= 0 && number <= INT32_MAX)) return false;
+  *label = (int32_t)number;
+  return *label == number;
+}
+
+#endif
