@@ -1,10 +1,10 @@
 #include "kernels/device.h"
 
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <string.h>
 
 #include "kernels/backend.h"
+#include "tests/support/leak.h"
 
 Test(device, the_processor_can_always_be_opened) {
   th_device device;
@@ -37,18 +37,10 @@ Test(device, other_names_are_a_mistake_of_the_caller) {
   }
 }
 
-static uint32_t open_descriptors(void) {
-  uint32_t count = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  while (readdir(dir) != NULL) count++;
-  closedir(dir);
-  return count;
-}
-
 Test(device, opening_leaves_no_descriptor_open) {
   th_device device;
-  uint32_t before = open_descriptors();
+  uint32_t before = leak_count_fds();
   cr_assert_eq(th_device_open("cpu", &device), TH_OK);
   (void)th_device_open("cuda", &device);
-  cr_assert_eq(open_descriptors(), before);
+  cr_assert_eq(leak_count_fds(), before);
 }

@@ -7,6 +7,9 @@
 
 #include "fixture.h"
 #include "kernels/inference.h"
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 enum { ALLOCATIONS_MAX = 2000 };
 
@@ -80,6 +83,11 @@ static void fail_each(th_error (*call)(void)) {
     cr_assert_neq(th_error_text()[0], '\0');
   }
   cr_assert(nth > 1 && nth < ALLOCATIONS_MAX, "%u allocations", nth);
+#ifdef __SANITIZE_ADDRESS__
+  /* Asked here because Criterion looks neither at the status with which a test's process ends nor
+   * at assertions in what runs after the test. */
+  cr_assert_eq(__lsan_do_recoverable_leak_check(), 0, "memory is left");
+#endif
 }
 
 static th_error create_trainer(void) {
