@@ -65,6 +65,10 @@ th_error th_features_read(const char *path, th_features *features) {
   return table_read(path, features, NULL);
 }
 
+th_error th_features_decode(const char *name, th_buffer *contents, th_features *features) {
+  return contents_to_table(name, contents, features, NULL);
+}
+
 th_error th_labels_read(const char *path, th_labels *labels) {
   return table_read(path, NULL, labels);
 }

@@ -39,6 +39,14 @@ typedef struct th_labels {
  */
 th_error th_features_read(const char *path, th_features *features);
 
+/**
+ * As th_features_read, of a file's bytes that are in memory already.
+ *
+ * @param name      what texts call it.
+ * @param contents  used up, whatever is returned; th_buffer_fini as ever.
+ */
+th_error th_features_decode(const char *name, th_buffer *contents, th_features *features);
+
 /** Read labels: as above, whole non-negative numbers, one a row; nothing is scaled. */
 th_error th_labels_read(const char *path, th_labels *labels);
 

@@ -1,0 +1,175 @@
+#include "cli/card.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "cli/output.h"
+#include "cli/words.h"
+
+/* A matrix of more columns does not fit a terminal; in JSON it is always there. */
+enum { CONFUSION_CLASSES_MAX = 12 };
+
+/* ---- reading a card: what is missing is NaN, 0 or "" ---- */
+
+static double number_at(const json_t *object, const char *key) {
+  const json_t *value = json_object_get(object, key);
+  return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static uint32_t count_at(const json_t *object, const char *key) {
+  json_int_t value = json_integer_value(json_object_get(object, key));
+  return value > 0 && value <= UINT32_MAX ? (uint32_t)value : 0;
+}
+
+static const char *text_at(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text != NULL ? text : "";
+}
+
+/* The last entry is always the last epoch trained, however much the history was thinned. */
+static uint32_t epochs_trained(const json_t *card) {
+  const json_t *epochs = json_object_get(json_object_get(card, "history"), "epochs");
+  size_t count = json_array_size(epochs);
+  return count == 0 ? 0 : count_at(json_array_get(epochs, count - 1), "epoch");
+}
+
+/* ---- for a script ---- */
+
+/* The card's own value, or null. */
+static json_t *value_of(const json_t *object, const char *key) {
+  json_t *value = json_object_get(object, key);
+  return value != NULL ? json_incref(value) : json_null();
+}
+
+static json_t *head_to_json(const th_told *told) {
+  return json_pack("{s:s, s:I, s:s, s:s}", "event", "result", "job", (json_int_t)told->job, "kind",
+                   th_words_kind(told->kind), "mode", told->mode);
+}
+
+static json_t *train_to_json(const th_told *told, const json_t *card) {
+  const json_t *metrics = json_object_get(card, "metrics");
+  return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
+                   value_of(card, "device"), "epochs", (json_int_t)epochs_trained(card),
+                   "best_epoch", value_of(card, "best_epoch"), "stop_reason",
+                   value_of(card, "stop_reason"), "loss", value_of(metrics, "loss"), "accuracy",
+                   value_of(metrics, "accuracy"), "validation_loss",
+                   value_of(metrics, "validation_loss"), "validation_accuracy",
+                   value_of(metrics, "validation_accuracy"), "seconds",
+                   value_of(card, "training_seconds"), "parameters", value_of(card, "parameters"),
+                   "out", th_output_string(told->out), "card", th_output_string(told->card));
+}
+
+static json_t *inference_to_json(const th_told *told, const json_t *card) {
+  if (told->kind == TH_JOB_PREDICT)
+    return json_pack("{s:o, s:o, s:o, s:o}", "device", value_of(card, "device"), "rows",
+                     value_of(card, "rows"), "classes", value_of(card, "classes"), "out",
+                     th_output_string(told->out));
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "device", value_of(card, "device"), "rows",
+                   value_of(card, "rows"), "classes", value_of(card, "classes"), "loss",
+                   value_of(card, "loss"), "accuracy", value_of(card, "accuracy"), "confusion",
+                   value_of(card, "confusion"));
+}
+
+static void json_tell(const th_told *told, const json_t *card) {
+  json_t *object = head_to_json(told);
+  json_t *rest =
+      told->kind == TH_JOB_TRAIN ? train_to_json(told, card) : inference_to_json(told, card);
+  if (object != NULL && (rest == NULL || json_object_update(object, rest) != 0)) {
+    json_decref(object);
+    object = NULL;
+  }
+  json_decref(rest);
+  th_output_json(object);
+}
+
+/* ---- for a person ---- */
+
+static void early_stop_print(const json_t *card) {
+  const json_t *spec = json_object_get(card, "spec");
+  th_output_text(
+      "stopped early after epoch %u of %u: the validation loss had not fallen for %u "
+      "epochs\n",
+      epochs_trained(card), count_at(spec, "epochs"), count_at(spec, "early_stopping_patience"));
+}
+
+static void train_print(const th_told *told, const json_t *card) {
+  const json_t *metrics = json_object_get(card, "metrics");
+  double seconds = number_at(card, "training_seconds");
+  double rows = number_at(json_object_get(card, "data"), "training_rows");
+  uint32_t epochs = epochs_trained(card), best = count_at(card, "best_epoch");
+  th_output_text("trained %u epoch%s in %.1f s (%s samples/s) on %s\n", epochs,
+                 epochs == 1 ? "" : "s", seconds, th_words_rate(rows * epochs / seconds).text,
+                 text_at(card, "device"));
+  if (text_at(card, "stop_reason")[0] == 'e' && text_at(card, "stop_reason")[1] == 'a')
+    early_stop_print(card);
+  th_output_text("the model of epoch %u", count_at(metrics, "epoch"));
+  if (best == count_at(metrics, "epoch")) th_output_text(", the best,");
+  th_output_text(" has loss %s, accuracy %s", th_words_score(number_at(metrics, "loss")).text,
+                 th_words_score(number_at(metrics, "accuracy")).text);
+  if (!isnan(number_at(metrics, "validation_loss")))
+    th_output_text("; validation loss %s, accuracy %s",
+                   th_words_score(number_at(metrics, "validation_loss")).text,
+                   th_words_score(number_at(metrics, "validation_accuracy")).text);
+  th_output_text("\nwritten: %s, %s\n", told->out, told->card);
+}
+
+static void confusion_print(const json_t *card) {
+  const json_t *matrix = json_object_get(card, "confusion");
+  size_t classes = json_array_size(matrix);
+  if (classes < 2 || classes > CONFUSION_CLASSES_MAX) return;
+  th_output_text("label \\ predicted\n%5s", "");
+  for (size_t said = 0; said < classes; said++) th_output_text(" %6zu", said);
+  th_output_text("\n");
+  for (size_t label = 0; label < classes; label++) {
+    th_output_text("%5zu", label);
+    for (size_t said = 0; said < classes; said++)
+      th_output_text(" %6" JSON_INTEGER_FORMAT,
+                     json_integer_value(json_array_get(json_array_get(matrix, label), said)));
+    th_output_text("\n");
+  }
+}
+
+static void inference_print(const th_told *told, const json_t *card) {
+  if (told->kind == TH_JOB_PREDICT) {
+    th_output_text("predicted %u rows, %u classes\nwritten: %s\n", count_at(card, "rows"),
+                   count_at(card, "classes"), told->out);
+    return;
+  }
+  th_output_text("%u rows: loss %s, accuracy %s\n", count_at(card, "rows"),
+                 th_words_score(number_at(card, "loss")).text,
+                 th_words_score(number_at(card, "accuracy")).text);
+  confusion_print(card);
+}
+
+/* ---- ---- */
+
+th_error th_card_tell(const th_told *told, const char *text, size_t bytes) {
+  json_t *card = json_loadb(text, bytes, 0, NULL);
+  if (!json_is_object(card)) {
+    json_decref(card);
+    return th_fail(TH_ERR_PROTOCOL, "the card of job %" PRIu64 " is no JSON object", told->job);
+  }
+  if (th_output_is_json())
+    json_tell(told, card);
+  else if (told->kind == TH_JOB_TRAIN)
+    train_print(told, card);
+  else
+    inference_print(told, card);
+  json_decref(card);
+  return TH_OK;
+}
+
+void th_card_tell_checkpoint(const th_told *told) {
+  if (th_output_is_json()) {
+    json_t *object = head_to_json(told);
+    json_t *rest = json_pack("{s:b, s:o}", "checkpoint", 1, "out", th_output_string(told->out));
+    if (object != NULL && rest != NULL) (void)json_object_update(object, rest);
+    json_decref(rest);
+    th_output_json(object);
+    return;
+  }
+  th_output_text("job %" PRIu64
+                 " was stopped with its host before it was done; written: %s, a checkpoint\n"
+                 "go on from it: trainhost train --resume %s, with the same data and fields\n",
+                 told->job, told->out, told->out);
+}

@@ -1,0 +1,230 @@
+#include "cli/flags.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "cli/fields.h"
+#include "cli/output.h"
+
+enum { FLAGS_MAX = 2 * TH_FIELDS_MAX + 32 };
+
+static const struct argp_option builtin_rows[] = {
+    {"help", '?', NULL, 0, NULL, 0},
+    {"usage", 0, NULL, 0, NULL, 0},
+    {"version", 'V', NULL, 0, NULL, 0},
+    {0},
+};
+
+/* ---- which flags there are ---- */
+
+typedef struct flag_list {
+  const struct argp_option *rows[FLAGS_MAX];
+  const char *names[FLAGS_MAX];
+  size_t count;
+} flag_list;
+
+static void list_add(flag_list *list, const struct argp_option *rows) {
+  for (; rows->name != NULL && list->count < FLAGS_MAX; rows++) {
+    list->rows[list->count] = rows;
+    list->names[list->count++] = rows->name;
+  }
+}
+
+static flag_list list_of(const th_command *command) {
+  flag_list list = {.count = 0};
+  list_add(&list, command->rows);
+  if (command->has_fields) list_add(&list, th_fields_rows());
+  list_add(&list, builtin_rows);
+  return list;
+}
+
+void th_flags_list(const th_command *command) {
+  flag_list list = list_of(command);
+  for (size_t i = 0; i < list.count; i++) th_output_text("--%s\n", list.names[i]);
+}
+
+/* ---- what argp would be too lenient or too terse about ---- */
+
+/* The row of "--name" or "--name=value"; NULL if there is none. */
+static const struct argp_option *flag_find(const flag_list *list, const char *word) {
+  size_t length = strcspn(word + 2, "=");
+  for (size_t i = 0; i < list->count; i++)
+    if (strncmp(word + 2, list->names[i], length) == 0 && list->names[i][length] == '\0')
+      return list->rows[i];
+  return NULL;
+}
+
+static th_error fail_unknown(const th_command *command, const flag_list *list, const char *word) {
+  char name[64];
+  snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+  size_t nearest = th_nearest(name + strspn(name, "-"), list->names, list->count);
+  if (nearest < list->count)
+    return th_fail(TH_ERR_USAGE, "%s: there is no flag %s; did you mean --%s?", command->name, name,
+                   list->names[nearest]);
+  return th_fail(TH_ERR_USAGE, "%s: there is no flag %s; trainhost %s --help lists them",
+                 command->name, name, command->name);
+}
+
+static bool is_builtin_letter(const char *word) {
+  return strcmp(word, "-?") == 0 || strcmp(word, "-V") == 0;
+}
+
+/* Looks at the whole line although the first mistake decides: where --json stands in it must not
+ * change how the mistake is told. */
+static th_error words_judge(const th_command *command, int argc, char **argv) {
+  flag_list list = list_of(command);
+  th_error error = TH_OK;
+  for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+    const char *word = argv[i];
+    if (word[0] != '-' || word[1] == '\0' || is_builtin_letter(word)) continue;
+    const struct argp_option *row = word[1] == '-' ? flag_find(&list, word) : NULL;
+    if (row == NULL) {
+      if (error == TH_OK) error = fail_unknown(command, &list, word);
+      continue;
+    }
+    if (row->key == TH_FLAG_JSON) th_output_set_json();
+    bool wants_next =
+        row->arg != NULL && (row->flags & OPTION_ARG_OPTIONAL) == 0 && strchr(word, '=') == NULL;
+    if (wants_next && ++i == argc && error == TH_OK)
+      error =
+          th_fail(TH_ERR_USAGE, "%s: --%s needs a value: %s", command->name, row->name, row->arg);
+  }
+  return error;
+}
+
+/* ---- what each flag means ---- */
+
+static error_t number_read(const char *what, const char *text, uint64_t most, uint64_t *number) {
+  char *end;
+  errno = 0;
+  unsigned long long value = strtoull(text, &end, 10);
+  bool is_number = text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
+  if (!is_number || value < 1 || value > most) {
+    (void)th_fail(TH_ERR_USAGE, "%s is \"%.60s\": it must be a whole number from 1 to %llu", what,
+                  text, (unsigned long long)most);
+    return EINVAL;
+  }
+  *number = value;
+  return 0;
+}
+
+static error_t count_take(const char *text, th_arguments *arguments) {
+  enum { COUNT_MAX = 1000000 };
+  uint64_t count = 0;
+  error_t error = number_read("--count", text, COUNT_MAX, &count);
+  arguments->count = (uint32_t)count;
+  return error;
+}
+
+static error_t word_take(const th_command *command, const char *text, th_arguments *arguments) {
+  if (command->job == TH_JOB_ARGUMENT_NONE || arguments->has_job) {
+    (void)th_fail(TH_ERR_USAGE, "%s: \"%.60s\" is one word too many; flags begin with --",
+                  command->name, text);
+    return EINVAL;
+  }
+  arguments->has_job = true;
+  return number_read("a job's number", text, UINT64_MAX, &arguments->job);
+}
+
+static error_t end_judge(const th_command *command, const th_arguments *arguments) {
+  if (command->job != TH_JOB_ARGUMENT_REQUIRED || arguments->has_job) return 0;
+  (void)th_fail(TH_ERR_USAGE, "%s: the job's number is missing; trainhost status lists the jobs",
+                command->name);
+  return EINVAL;
+}
+
+/* Only kept here: a value is judged with the whole specification, when its file has been read. */
+static error_t field_take(int key, char *text, struct argp_state *state) {
+  th_arguments *arguments = state->input;
+  if (key >= TH_FLAG_NO_FIELD && key < TH_FLAG_NO_FIELD + TH_FIELDS_MAX)
+    arguments->fields[key - TH_FLAG_NO_FIELD] = "false";
+  else if (key >= TH_FLAG_FIELD && key < TH_FLAG_NO_FIELD)
+    arguments->fields[key - TH_FLAG_FIELD] = text != NULL ? text : "true";
+  else
+    return ARGP_ERR_UNKNOWN;
+  return 0;
+}
+
+/* argp hands this the command and the arguments in one. */
+typedef struct flag_reading {
+  const th_command *command;
+  th_arguments *arguments;
+} flag_reading;
+
+static error_t flag_take(int key, char *text, struct argp_state *state) {
+  const flag_reading *reading = state->input;
+  th_arguments *arguments = reading->arguments;
+  switch (key) {
+    case TH_FLAG_DATA:
+      arguments->data = text;
+      return 0;
+    case TH_FLAG_LABELS:
+      arguments->labels = text;
+      return 0;
+    case TH_FLAG_LABEL_COLUMN:
+      arguments->label_column = text;
+      return 0;
+    case TH_FLAG_MODEL:
+      arguments->model = text;
+      return 0;
+    case TH_FLAG_RESUME:
+      arguments->resume = text;
+      return 0;
+    case TH_FLAG_SPEC:
+      arguments->spec = text;
+      return 0;
+    case TH_FLAG_OUT:
+      arguments->out = text;
+      return 0;
+    case TH_FLAG_COUNT:
+      return count_take(text, arguments);
+    case TH_FLAG_DETACH:
+      arguments->detach = true;
+      return 0;
+    case TH_FLAG_WATCH:
+      arguments->watch = true;
+      return 0;
+    case TH_FLAG_WAIT:
+      arguments->wait = true;
+      return 0;
+    case TH_FLAG_JSON:
+      th_output_set_json();
+      return 0;
+    case TH_FLAG_QUIET:
+      th_output_set_quiet();
+      return 0;
+    case ARGP_KEY_INIT:
+      if (reading->command->has_fields) state->child_inputs[0] = arguments;
+      return 0;
+    case ARGP_KEY_ARG:
+      return word_take(reading->command, text, arguments);
+    case ARGP_KEY_END:
+      return end_judge(reading->command, arguments);
+    default:
+      return ARGP_ERR_UNKNOWN;
+  }
+}
+
+th_error th_flags_parse(const th_command *command, int argc, char **argv, th_arguments *arguments) {
+  static const char *const words[] = {"", "[JOB]", "JOB"};
+  *arguments = (th_arguments){0};
+  th_error error = words_judge(command, argc, argv);
+  if (error != TH_OK) return error;
+  /* --help and --usage call the program by argv[0]. */
+  char called[64];
+  snprintf(called, sizeof called, "trainhost %s", command->name);
+  argv[0] = called;
+  const struct argp fields = {.options = command->has_fields ? th_fields_rows() : NULL,
+                              .parser = field_take};
+  const struct argp_child children[] = {{.argp = &fields}, {0}};
+  const struct argp parser = {.options = command->rows,
+                              .parser = flag_take,
+                              .args_doc = words[command->job],
+                              .doc = command->doc,
+                              .children = command->has_fields ? children : NULL};
+  flag_reading reading = {command, arguments};
+  return argp_parse(&parser, argc, argv, 0, NULL, &reading) == 0 ? TH_OK : TH_ERR_USAGE;
+}

@@ -1,0 +1,95 @@
+/** A command and its flags: one table a command, one reader for all. */
+#ifndef TH_CLI_FLAGS_H
+#define TH_CLI_FLAGS_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/** More fields than a specification has. */
+#define TH_FIELDS_MAX 64
+
+/** What a command line says. Texts are the command line's own; NULL or 0 where nothing was said. */
+typedef struct th_arguments {
+  const char *data, *labels, *label_column;
+  const char *model, *resume, *spec, *out;
+  const char *fields[TH_FIELDS_MAX]; /**< by the index of th_spec_fields */
+  uint64_t job;
+  bool has_job;
+  uint32_t count;
+  bool detach, watch, wait;
+} th_arguments;
+
+/** Keys of the flags; th_flags_parse knows what each one means, wherever it occurs. */
+typedef enum th_flag {
+  TH_FLAG_DATA = 0x100, /* beyond what could be a short option's letter */
+  TH_FLAG_LABELS,
+  TH_FLAG_LABEL_COLUMN,
+  TH_FLAG_MODEL,
+  TH_FLAG_RESUME,
+  TH_FLAG_SPEC,
+  TH_FLAG_OUT,
+  TH_FLAG_COUNT,
+  TH_FLAG_DETACH,
+  TH_FLAG_WATCH,
+  TH_FLAG_WAIT,
+  TH_FLAG_JSON,
+  TH_FLAG_QUIET,
+  TH_FLAG_FIELD = 0x200, /* + index */
+  TH_FLAG_NO_FIELD = TH_FLAG_FIELD + TH_FIELDS_MAX, /* + index of a boolean field */
+} th_flag;
+
+/* Rows that several commands have. */
+#define TH_ROW_DATA \
+  { "data", TH_FLAG_DATA, "FILE", 0, "Features: IDX (plain or gzipped), .npy or CSV", 1 }
+#define TH_ROWS_LABELS                                                              \
+  {"labels", TH_FLAG_LABELS, "FILE", 0, "Labels, one a row, counted from 0", 1}, {  \
+    "label-column", TH_FLAG_LABEL_COLUMN, "NAME", 0,                                \
+        "Take the labels from this column of the data, a CSV file with a header", 1 \
+  }
+#define TH_ROW_MODEL \
+  { "model", TH_FLAG_MODEL, "FILE", 0, "A model that `trainhost train' wrote", 1 }
+#define TH_ROWS_OUTPUT                                             \
+  {"json",                                                         \
+   TH_FLAG_JSON,                                                   \
+   NULL,                                                           \
+   0,                                                              \
+   "Print JSON, one object a line; the last is the result "        \
+   "or the error",                                                 \
+   3},                                                             \
+  {                                                                \
+    "quiet", TH_FLAG_QUIET, NULL, 0, "Print nothing but errors", 3 \
+  }
+
+typedef enum th_job_argument {
+  TH_JOB_ARGUMENT_NONE,
+  TH_JOB_ARGUMENT_OPTIONAL,
+  TH_JOB_ARGUMENT_REQUIRED,
+} th_job_argument;
+
+typedef struct th_command {
+  const char *name;
+  const char *summary; /**< for the overview */
+  const char *doc; /**< as argp takes it: before the flags, \v, after them */
+  const struct argp_option *rows;
+  bool has_fields; /**< takes the fields of a specification as flags, too */
+  th_job_argument job;
+  th_error (*run)(const th_arguments *arguments);
+} th_command;
+
+/**
+ * Read a command line; --help, --usage and --version print and end the process.
+ *
+ * Flags must be written in full: an abbreviation that works today could mean two things tomorrow.
+ *
+ * @param argv  argv[0] is the command's name. Not kept, but its texts are.
+ * @return TH_OK; TH_ERR_USAGE naming the flag and the nearest known one.
+ */
+th_error th_flags_parse(const th_command *command, int argc, char **argv, th_arguments *arguments);
+
+/** Print the command's flags, one a line: what a shell completes a word to. */
+void th_flags_list(const th_command *command);
+
+#endif

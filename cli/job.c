@@ -1,0 +1,152 @@
+/* trainhost cancel, result, forget: what can be done with a job at the host, by its number. */
+#include <inttypes.h>
+
+#include "cli/commands.h"
+#include "cli/follow.h"
+#include "cli/outcome.h"
+#include "cli/output.h"
+#include "cli/words.h"
+
+/* Open the host and find the job there. Whatever the outcome, th_job_close and th_host_close. */
+static th_error job_open(const th_arguments *arguments, th_host *host, th_job **job) {
+  th_error error = th_host_open(host);
+  if (error != TH_OK) return error;
+  if (th_host_is_local(host))
+    return th_fail(TH_ERR_USAGE,
+                   "local mode has no jobs beyond the process that trains: set "
+                   "USE_TRAINING_HOST_SERVICE=true to ask a host for job %" PRIu64,
+                   arguments->job);
+  return th_host_judge(th_job_attach(host->adapter, arguments->job, job));
+}
+
+typedef th_error job_errand(th_host *host, th_job *job, const th_arguments *arguments);
+
+static th_error job_run(const th_arguments *arguments, job_errand *errand) {
+  th_host host = {0};
+  th_job *job = NULL;
+  th_error error = job_open(arguments, &host, &job);
+  if (error == TH_OK) error = errand(&host, job, arguments);
+  th_job_close(job);
+  th_host_close(&host);
+  return error;
+}
+
+static void done_tell(const char *verb, uint64_t number) {
+  th_output_json(
+      json_pack("{s:s, s:I, s:b}", "event", "result", "job", (json_int_t)number, verb, 1));
+  th_output_text("job %" PRIu64 " is %s\n", number, verb);
+}
+
+/* ---- cancel ---- */
+
+static th_error cancel(th_host *host, th_job *job, const th_arguments *arguments) {
+  (void)host;
+  th_progress progress;
+  th_error error = th_host_judge(th_job_progress(job, &progress));
+  if (error == TH_OK && progress.phase >= TH_PHASE_DONE)
+    return th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " is %s: there is nothing left to cancel",
+                   arguments->job, th_words_phase(progress.phase));
+  error = th_host_judge(th_job_cancel(job));
+  if (error == TH_OK) done_tell("canceled", arguments->job);
+  return error;
+}
+
+static th_error cancel_run(const th_arguments *arguments) {
+  return job_run(arguments, cancel);
+}
+
+static const struct argp_option plain_rows[] = {TH_ROWS_OUTPUT, {0}};
+
+const th_command th_command_cancel = {
+    .name = "cancel",
+    .summary = "end a job at the host",
+    .doc =
+        "End a job at the host, within a step. A job that another program follows is that "
+        "program's to cancel.",
+    .rows = plain_rows,
+    .job = TH_JOB_ARGUMENT_REQUIRED,
+    .run = cancel_run,
+};
+
+/* ---- forget ---- */
+
+static th_error forget(th_host *host, th_job *job, const th_arguments *arguments) {
+  (void)host;
+  th_error error = th_host_judge(th_job_forget(job));
+  if (error == TH_OK) done_tell("forgotten", arguments->job);
+  return error;
+}
+
+static th_error forget_run(const th_arguments *arguments) {
+  return job_run(arguments, forget);
+}
+
+const th_command th_command_forget = {
+    .name = "forget",
+    .summary = "delete a job and its result at the host",
+    .doc = "Delete a job and its result at the host; a job that is not over is canceled first.",
+    .rows = plain_rows,
+    .job = TH_JOB_ARGUMENT_REQUIRED,
+    .run = forget_run,
+};
+
+/* ---- result ---- */
+
+static th_error out_judge(th_job_kind kind, const char *out) {
+  if (out == NULL && kind != TH_JOB_EVALUATE)
+    return th_fail(TH_ERR_USAGE, "--out is missing: where the result of a job of kind %s goes",
+                   th_words_kind(kind));
+  return th_outcome_judge(kind, out);
+}
+
+static th_error fail_not_over(th_job *job) {
+  th_progress progress = {0};
+  th_error error = th_job_progress(job, &progress);
+  (void)error; /* Without it the phase is told as unknown. */
+  uint64_t number = th_job_number(job);
+  return th_fail(TH_ERR_BUSY,
+                 "job %" PRIu64 " is not over: it is %s, %.0f %% done; --wait waits for it", number,
+                 th_words_phase(progress.phase), progress.fraction * 100);
+}
+
+static th_error result_fetch(th_job *job, const th_arguments *arguments, th_result *fetched) {
+  if (arguments->wait) {
+    th_display display;
+    th_display_init(&display, TH_JOB_TRAIN);
+    return th_follow_end(job, &display, TH_FOLLOW_LEAVES, fetched);
+  }
+  th_error error = th_host_judge(th_job_result(job, fetched));
+  return error == TH_ERR_AGAIN ? fail_not_over(job) : error;
+}
+
+static th_error result(th_host *host, th_job *job, const th_arguments *arguments) {
+  th_result fetched = {0};
+  th_error error = result_fetch(job, arguments, &fetched);
+  if (error == TH_OK) error = out_judge(fetched.kind, arguments->out);
+  if (error == TH_OK) error = th_outcome_write(&fetched, arguments->out);
+  if (error == TH_OK) error = th_outcome_tell(host, arguments->job, &fetched, arguments->out);
+  th_result_fini(&fetched);
+  return error;
+}
+
+static th_error result_run(const th_arguments *arguments) {
+  return job_run(arguments, result);
+}
+
+static const struct argp_option result_rows[] = {
+    {"out", TH_FLAG_OUT, "FILE", 0,
+     "Write the model (and its card beside it) or the predictions here", 2},
+    {"wait", TH_FLAG_WAIT, NULL, 0,
+     "Follow the job until it is over; Ctrl-C ends that, and not the job", 2},
+    TH_ROWS_OUTPUT,
+    {0},
+};
+
+const th_command th_command_result = {
+    .name = "result",
+    .summary = "fetch what a job ended with",
+    .doc = "Fetch what a job ended with. The host keeps it until trainhost forget.",
+    .rows = result_rows,
+    .job = TH_JOB_ARGUMENT_REQUIRED,
+    .run = result_run,
+};

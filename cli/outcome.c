@@ -1,0 +1,106 @@
+#include "cli/outcome.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/card.h"
+#include "cli/logits.h"
+#include "formats/file.h"
+
+/* ---- names ---- */
+
+static bool ends_with(const char *text, const char *end) {
+  size_t length = strlen(text), end_length = strlen(end);
+  return length > end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* "model.safetensors" has its card in "model.json"; any other name gets ".json" appended. */
+static th_error card_path(const char *out, char path[PATH_MAX]) {
+  static const char extension[] = ".safetensors";
+  size_t length = strlen(out);
+  if (ends_with(out, extension)) length -= strlen(extension);
+  int written =
+      snprintf(path, PATH_MAX, "%.*s.json", (int)(length < PATH_MAX ? length : PATH_MAX), out);
+  if (written > 0 && written < PATH_MAX) return TH_OK;
+  return th_fail(TH_ERR_IO, "cannot write %.64s...: the path is too long", out);
+}
+
+static th_error model_judge(const char *out) {
+  char card[PATH_MAX];
+  th_error error = card_path(out, card);
+  if (error == TH_OK) error = th_file_check_writable(out);
+  return error == TH_OK ? th_file_check_writable(card) : error;
+}
+
+th_error th_outcome_judge(th_job_kind kind, const char *out) {
+  if (kind == TH_JOB_EVALUATE) return TH_OK;
+  if (kind == TH_JOB_TRAIN) return model_judge(out);
+  if (ends_with(out, ".npy") || ends_with(out, ".csv")) return th_file_check_writable(out);
+  return th_fail(TH_ERR_USAGE,
+                 "--out %s: the name decides what is written: logits if it ends in .npy, classes "
+                 "and probabilities if it ends in .csv",
+                 out);
+}
+
+/* ---- files ---- */
+
+static th_error model_write(const th_result *result, const char *out) {
+  char card[PATH_MAX];
+  th_error error = card_path(out, card);
+  if (error == TH_OK) error = th_file_write(out, result->output, result->output_bytes);
+  if (error == TH_OK) error = th_file_write(card, result->card, result->card_bytes);
+  return error;
+}
+
+static th_error classes_write(th_result *result, const char *out) {
+  th_buffer csv;
+  th_buffer npy = {.data = result->output, .bytes = result->output_bytes};
+  result->output = NULL;
+  result->output_bytes = 0;
+  th_error error = th_logits_to_csv(&npy, &csv);
+  th_buffer_fini(&npy);
+  if (error != TH_OK) return error;
+  error = th_file_write(out, csv.data, csv.bytes);
+  th_buffer_fini(&csv);
+  return error;
+}
+
+th_error th_outcome_write(th_result *result, const char *out) {
+  if (result->kind == TH_JOB_EVALUATE) return TH_OK;
+  /* A checkpoint has no card: it is no model yet. */
+  if (result->kind == TH_JOB_TRAIN && !result->is_checkpoint) return model_write(result, out);
+  if (result->kind == TH_JOB_PREDICT && ends_with(out, ".csv")) return classes_write(result, out);
+  return th_file_write(out, result->output, result->output_bytes);
+}
+
+/* ---- words ---- */
+
+th_error th_outcome_tell(const th_host *host, uint64_t job, const th_result *result,
+                         const char *out) {
+  char card[PATH_MAX];
+  th_told told = {.mode = th_host_mode_name(host), .job = job, .kind = result->kind, .out = out};
+  if (result->is_checkpoint) {
+    th_card_tell_checkpoint(&told);
+    return TH_OK;
+  }
+  if (result->kind == TH_JOB_TRAIN) {
+    th_error error = card_path(out, card);
+    if (error != TH_OK) return error;
+    told.card = card;
+  }
+  return th_card_tell(&told, result->card, result->card_bytes);
+}
+
+th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, const char *out) {
+  uint64_t number = th_job_number(job);
+  th_error error = th_outcome_write(result, out);
+  if (error != TH_OK && !th_host_is_local(host))
+    return th_fail(error, "%s; the host keeps the result: trainhost result %" PRIu64 " --out FILE",
+                   th_error_text(), number);
+  if (error != TH_OK) return error;
+  error = th_outcome_tell(host, number, result, out);
+  return error == TH_OK ? th_host_judge(th_job_forget(job)) : error;
+}

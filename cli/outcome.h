@@ -1,0 +1,37 @@
+/** What a job ended with: written to files, and told. */
+#ifndef TH_CLI_OUTCOME_H
+#define TH_CLI_OUTCOME_H
+
+#include <stdint.h>
+
+#include "cli/host.h"
+
+/**
+ * Whether th_outcome_write could write there, asked before anything is computed.
+ *
+ * @param out  may be NULL only for an evaluation.
+ * @return TH_OK; TH_ERR_USAGE for a name that does not fit the kind; TH_ERR_IO.
+ */
+th_error th_outcome_judge(th_job_kind kind, const char *out);
+
+/**
+ * Write the result: a model and, beside it, its card; logits as .npy, or classes as .csv; nothing
+ * of an evaluation.
+ *
+ * @param result  its output may be used up.
+ * @return TH_OK; TH_ERR_IO; TH_ERR_SYSTEM; TH_ERR_DATA, TH_ERR_PROTOCOL if it cannot be read.
+ */
+th_error th_outcome_write(th_result *result, const char *out);
+
+/** Tell it: a summary, or the JSON object that is the last line. @return TH_OK; TH_ERR_PROTOCOL. */
+th_error th_outcome_tell(const th_host *host, uint64_t job, const th_result *result,
+                         const char *out);
+
+/**
+ * What follows every job that was followed to its end: write, let the host forget it, tell.
+ *
+ * If it cannot be written, the host keeps the result and the text says how to fetch it.
+ */
+th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, const char *out);
+
+#endif

@@ -1,0 +1,31 @@
+/* trainhost predict: what a model says of data. */
+#include "cli/apply.h"
+#include "cli/commands.h"
+
+static th_error run(const th_arguments *arguments) {
+  return th_apply_run(TH_JOB_PREDICT, arguments);
+}
+
+static const struct argp_option rows[] = {
+    TH_ROW_MODEL,
+    TH_ROW_DATA,
+    {"label-column", TH_FLAG_LABEL_COLUMN, "NAME", 0,
+     "Leave this column of the data, a CSV file with a header, out of the features", 1},
+    {"out", TH_FLAG_OUT, "FILE", 0, "Write the predictions here; the name decides what they are",
+     2},
+    TH_ROWS_OUTPUT,
+    {0},
+};
+
+const th_command th_command_predict = {
+    .name = "predict",
+    .summary = "apply a model to data",
+    .doc =
+        "Apply a model to data and write what it says of each row."
+        "\v"
+        "If FILE ends in .npy, it gets the logits: float32 [rows, classes]. If it ends in .csv, "
+        "it gets a header and a line for each row: the row's number from 1, the likeliest class "
+        "from 0, and the probability of each class.",
+    .rows = rows,
+    .run = run,
+};

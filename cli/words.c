@@ -1,0 +1,97 @@
+#include "cli/words.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+th_word th_words_bytes(uint64_t bytes) {
+  static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  th_word word;
+  if (bytes < 1024) {
+    snprintf(word.text, sizeof word.text, "%" PRIu64 " B", bytes);
+    return word;
+  }
+  double number = (double)bytes / 1024;
+  uint32_t unit = 0;
+  for (; number >= 1024; number /= 1024) unit++;
+  snprintf(word.text, sizeof word.text, "%.1f %s", number, units[unit]);
+  return word;
+}
+
+th_word th_words_rate(double number) {
+  static const char units[] = {'k', 'M', 'G', 'T'};
+  th_word word = {"?"};
+  if (!(number >= 0 && number < 1e15)) return word;
+  if (number < 999.5) {
+    snprintf(word.text, sizeof word.text, "%.0f", number);
+    return word;
+  }
+  uint32_t unit = 0;
+  for (number /= 1000; number >= 999.95; number /= 1000) unit++;
+  snprintf(word.text, sizeof word.text, "%.1f%c", number, units[unit]);
+  return word;
+}
+
+th_word th_words_duration(double seconds) {
+  th_word word = {"?"};
+  if (!(seconds >= 0 && seconds < 1e12)) return word;
+  uint64_t whole = (uint64_t)(seconds + 0.5);
+  uint64_t minutes = whole / 60, hours = minutes / 60, days = hours / 24;
+  if (days > 0)
+    snprintf(word.text, sizeof word.text, "%" PRIu64 " d %02" PRIu64 " h", days, hours % 24);
+  else if (hours > 0)
+    snprintf(word.text, sizeof word.text, "%" PRIu64 ":%02" PRIu64 ":%02" PRIu64, hours,
+             minutes % 60, whole % 60);
+  else
+    snprintf(word.text, sizeof word.text, "%" PRIu64 ":%02" PRIu64, minutes, whole % 60);
+  return word;
+}
+
+th_word th_words_score(double score) {
+  th_word word = {"-"};
+  if (isnan(score)) return word;
+  /* What does not fit four decimals any more is shown by its size. */
+  snprintf(word.text, sizeof word.text, fabs(score) < 10000 ? "%.4f" : "%.3e", score);
+  return word;
+}
+
+const char *th_words_phase(uint32_t phase) {
+  switch ((th_phase)phase) {
+    case TH_PHASE_RECEIVING:
+      return "receiving";
+    case TH_PHASE_QUEUED:
+      return "queued";
+    case TH_PHASE_PREPARING:
+      return "preparing";
+    case TH_PHASE_TRAINING:
+      return "training";
+    case TH_PHASE_VALIDATING:
+      return "validating";
+    case TH_PHASE_SAVING:
+      return "saving";
+    case TH_PHASE_DONE:
+      return "done";
+    case TH_PHASE_FAILED:
+      return "failed";
+    case TH_PHASE_CANCELED:
+      return "canceled";
+  }
+  return "unknown"; /* a newer daemon's */
+}
+
+const char *th_words_kind(uint32_t kind) {
+  switch ((th_job_kind)kind) {
+    case TH_JOB_TRAIN:
+      return "train";
+    case TH_JOB_EVALUATE:
+      return "evaluate";
+    case TH_JOB_PREDICT:
+      return "predict";
+  }
+  return "unknown";
+}
+
+void th_words_disarm(char *text) {
+  for (; *text != '\0'; text++)
+    if ((unsigned char)*text < 0x20 || *text == 0x7F) *text = '?';
+}
