@@ -18,7 +18,8 @@ static void text_trim_partial_character(char *text, size_t length) {
   if (length - (start - 1) < want) text[start - 1] = '\0';
 }
 
-static void text_format(const char *format, va_list arguments) {
+__attribute__((format(printf, 1, 0))) static void text_format(const char *format,
+                                                              va_list arguments) {
   /* Formatted aside first: an argument may be the present text itself. */
   char text[TH_ERROR_TEXT_BYTES_MAX];
   int length = vsnprintf(text, sizeof text, format, arguments);
@@ -27,15 +28,14 @@ static void text_format(const char *format, va_list arguments) {
   memcpy(error_text, text, sizeof text);
 }
 
-th_error th_fail(th_error code, const char *format, ...) {
+void th_error_record(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   text_format(format, arguments);
   va_end(arguments);
-  return code;
 }
 
-th_error th_fail_errno(th_error code, const char *format, ...) {
+void th_error_record_errno(const char *format, ...) {
   int number = errno;
   va_list arguments;
   va_start(arguments, format);
@@ -44,7 +44,6 @@ th_error th_fail_errno(th_error code, const char *format, ...) {
   size_t used = strlen(error_text);
   snprintf(error_text + used, sizeof error_text - used, ": %s", strerror(number));
   errno = number;
-  return code;
 }
 
 const char *th_error_text(void) {

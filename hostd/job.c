@@ -152,7 +152,7 @@ th_error th_jobs_open(th_store *store, const th_device *device, th_scheduler *sc
                     .scheduler = scheduler,
                     .limits = *limits,
                     .poke_fd = poke_fd};
-  jobs->table = calloc(limits->jobs_max, sizeof(th_job *));
+  jobs->table = calloc(limits->jobs_max, sizeof *jobs->table);
   if (jobs->table == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for the job table");
   return th_store_each(store, record_recover, record_skipped, jobs);
 }
