@@ -361,8 +361,11 @@ th_error th_spec_parse(const char *text, size_t bytes, th_spec *spec) {
 
 static json_t *hidden_to_json(const th_spec *spec) {
   json_t *list = json_array();
-  for (uint32_t i = 0; i < spec->hidden_count; i++)
-    json_array_append_new(list, json_integer(spec->hidden[i]));
+  for (uint32_t i = 0; i < spec->hidden_count; i++) {
+    if (json_array_append_new(list, json_integer(spec->hidden[i])) == 0) continue;
+    json_decref(list); /* a list without one of its layers would be another net */
+    return NULL;
+  }
   return list;
 }
 
@@ -399,10 +402,18 @@ th_error th_spec_format(const th_spec *spec, th_buffer *json) {
   bool is_whole = object != NULL;
   for (size_t i = 0; i < FIELD_COUNT && is_whole; i++)
     is_whole = json_object_set_new(object, names[i], field_to_json(spec, i)) == 0;
-  char *text = is_whole ? json_dumps(object, JSON_COMPACT) : NULL;
+  /* Measured and then written into memory that is there: jansson's own growing text can lose a
+   * piece without a word when memory runs out. */
+  size_t bytes = is_whole ? json_dumpb(object, NULL, 0, JSON_COMPACT) : 0;
+  char *text = bytes > 0 ? malloc(bytes + 1) : NULL;
+  bool is_written = text != NULL && json_dumpb(object, text, bytes, JSON_COMPACT) == bytes;
   json_decref(object);
-  if (text == NULL) return th_fail(TH_ERR_SYSTEM, "no memory to write a specification");
-  *json = (th_buffer){.data = text, .bytes = strlen(text)};
+  if (!is_written) {
+    free(text);
+    return th_fail(TH_ERR_SYSTEM, "no memory to write a specification");
+  }
+  text[bytes] = '\0';
+  *json = (th_buffer){.data = text, .bytes = bytes};
   return TH_OK;
 }
 

@@ -1,1 +1,1 @@
-th_test(spec spec_test.c LIBRARIES th_spec)
+th_test(spec spec_test.c LIBRARIES th_spec PkgConfig::JANSSON)

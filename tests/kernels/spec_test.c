@@ -1,7 +1,9 @@
 #include "kernels/spec.h"
 
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static th_error parse(const char *text, th_spec *spec) {
@@ -69,6 +71,31 @@ Test(spec, parse_reads_back_what_format_wrote) {
   cr_assert_eq(read.hidden_count, 0);
   cr_assert_str_eq(read.name, written.name);
   th_buffer_fini(&json);
+}
+
+static uint32_t countdown; /* the allocation that fails */
+
+static void *allocate_or_fail(size_t bytes) {
+  return --countdown == 0 ? NULL : malloc(bytes);
+}
+
+Test(spec, format_writes_all_or_says_that_there_is_no_memory) {
+  th_spec spec;
+  th_buffer whole, json;
+  th_spec_init(&spec);
+  cr_assert_eq(th_spec_format(&spec, &whole), TH_OK);
+  json_set_alloc_funcs(allocate_or_fail, free);
+  th_error error = TH_ERR_SYSTEM;
+  uint32_t nth = 1;
+  for (; error != TH_OK && nth < 500; nth++) {
+    countdown = nth;
+    error = th_spec_format(&spec, &json);
+    cr_assert(error == TH_OK || error == TH_ERR_SYSTEM);
+  }
+  cr_assert(nth > 20 && error == TH_OK, "%u allocations", nth);
+  cr_assert_str_eq(json.data, whole.data);
+  th_buffer_fini(&json);
+  th_buffer_fini(&whole);
 }
 
 Test(spec, an_unknown_field_is_named_with_the_nearest) {
