@@ -22,22 +22,29 @@ enum { TYPES = sizeof types / sizeof types[0] };
 
 /* ---- writing ---- */
 
+/* Each returns NULL without memory, never a part of what was asked for. */
 static json_t *shape_to_json(const th_tensor *tensor) {
   json_t *shape = json_array();
-  for (uint32_t i = 0; i < tensor->rank; i++)
-    json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i]));
+  for (uint32_t i = 0; i < tensor->rank; i++) {
+    if (json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i])) == 0) continue;
+    json_decref(shape);
+    return NULL;
+  }
   return shape;
 }
 
 static json_t *metadata_to_json(const th_metadata *metadata, uint32_t count) {
   json_t *object = json_object();
-  for (uint32_t i = 0; i < count; i++)
-    json_object_set_new(object, metadata[i].key, json_string(metadata[i].value));
+  for (uint32_t i = 0; i < count; i++) {
+    if (json_object_set_new(object, metadata[i].key, json_string(metadata[i].value)) == 0) continue;
+    json_decref(object);
+    return NULL;
+  }
   return object;
 }
 
-static th_buffer header_make(const th_tensor *tensors, uint32_t tensor_count,
-                             const th_metadata *metadata, uint32_t metadata_count) {
+static json_t *header_make(const th_tensor *tensors, uint32_t tensor_count,
+                           const th_metadata *metadata, uint32_t metadata_count) {
   json_t *header = json_object();
   uint64_t offset = 0;
   bool is_whole = true;
@@ -52,34 +59,42 @@ static th_buffer header_make(const th_tensor *tensors, uint32_t tensor_count,
     is_whole &= json_object_set_new(header, tensors[i].name, entry) == 0;
     offset = end;
   }
-  char *text = is_whole ? json_dumps(header, JSON_COMPACT) : NULL;
+  if (is_whole) return header;
   json_decref(header);
-  return (th_buffer){.data = text, .bytes = text == NULL ? 0 : strlen(text)};
+  return NULL;
 }
 
-th_error th_safetensors_encode(const th_tensor *tensors, uint32_t tensor_count,
-                               const th_metadata *metadata, uint32_t metadata_count,
-                               th_buffer *file) {
-  th_buffer header = header_make(tensors, tensor_count, metadata, metadata_count);
-  /* The format allows spaces after the header, so that the tensors begin aligned. */
-  uint64_t header_bytes = (header.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  uint64_t bytes = PREFIX_BYTES + header_bytes;
-  for (uint32_t i = 0; i < tensor_count; i++) bytes += tensors[i].bytes;
-  uint8_t *data = header.data == NULL ? NULL : malloc(bytes + 1);
-  if (data == NULL) {
-    th_buffer_fini(&header);
-    return th_fail(TH_ERR_SYSTEM, "no memory for a safetensors file");
-  }
-  memcpy(data, &header_bytes, PREFIX_BYTES);
-  memset(data + PREFIX_BYTES, ' ', header_bytes);
-  memcpy(data + PREFIX_BYTES, header.data, header.bytes);
-  th_buffer_fini(&header);
-  uint8_t *to = data + PREFIX_BYTES + header_bytes;
+static void tensors_write(const th_tensor *tensors, uint32_t tensor_count, uint8_t *to) {
   for (uint32_t i = 0; i < tensor_count; i++) {
     if (tensors[i].bytes > 0) memcpy(to, tensors[i].data, tensors[i].bytes);
     to += tensors[i].bytes;
   }
   *to = '\0';
+}
+
+th_error th_safetensors_encode(const th_tensor *tensors, uint32_t tensor_count,
+                               const th_metadata *metadata, uint32_t metadata_count,
+                               th_buffer *file) {
+  json_t *header = header_make(tensors, tensor_count, metadata, metadata_count);
+  /* Measured and then written into its place: jansson's own growing text can lose a piece without a
+   * word when memory runs out. */
+  size_t text_bytes = json_dumpb(header, NULL, 0, JSON_COMPACT);
+  /* The format allows spaces after the header, so that the tensors begin aligned. */
+  uint64_t header_bytes = (text_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  uint64_t bytes = PREFIX_BYTES + header_bytes;
+  for (uint32_t i = 0; i < tensor_count; i++) bytes += tensors[i].bytes;
+  uint8_t *data = text_bytes == 0 ? NULL : malloc(bytes + 1);
+  char *text = data == NULL ? NULL : (char *)data + PREFIX_BYTES;
+  bool is_written =
+      text != NULL && json_dumpb(header, text, text_bytes, JSON_COMPACT) == text_bytes;
+  json_decref(header);
+  if (!is_written) {
+    free(data);
+    return th_fail(TH_ERR_SYSTEM, "no memory for a safetensors file");
+  }
+  memcpy(data, &header_bytes, PREFIX_BYTES);
+  memset(text + text_bytes, ' ', header_bytes - text_bytes);
+  tensors_write(tensors, tensor_count, data + PREFIX_BYTES + header_bytes);
   *file = (th_buffer){.data = data, .bytes = bytes};
   return TH_OK;
 }

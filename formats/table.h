@@ -43,7 +43,8 @@ th_error th_features_read(const char *path, th_features *features);
  * As th_features_read, of a file's bytes that are in memory already.
  *
  * @param name      what texts call it.
- * @param contents  used up, whatever is returned; th_buffer_fini as ever.
+ * @param contents  a NUL follows its last byte, as th_file_read leaves it; used up, whatever is
+ *                  returned; th_buffer_fini as ever.
  */
 th_error th_features_decode(const char *name, th_buffer *contents, th_features *features);
 
