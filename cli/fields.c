@@ -17,8 +17,11 @@ static struct {
   char names[TH_FIELDS_MAX][NAME_BYTES]; /* "no-shuffle"; the positive flag is a part of it */
   char docs[TH_FIELDS_MAX][DOC_BYTES];
   char args[TH_FIELDS_MAX][ARG_BYTES];
-  char opposites[TH_FIELDS_MAX][OPPOSITE_BYTES];
 } made;
+
+/* Apart from the names that they are made of, so that the compiler sees that the two do not
+ * overlap. */
+static char opposites[TH_FIELDS_MAX][OPPOSITE_BYTES];
 
 static const char *arg_of(const th_spec_field *field, char text[ARG_BYTES]) {
   switch (field->kind) {
@@ -61,9 +64,9 @@ static struct argp_option *row_make(struct argp_option *row, const th_spec_field
                               .group = group};
   if (field->kind != TH_SPEC_BOOL) return row + 1;
   row->flags = OPTION_ARG_OPTIONAL;
-  snprintf(made.opposites[index], OPPOSITE_BYTES, "The same as --%s=false", row->name);
+  snprintf(opposites[index], OPPOSITE_BYTES, "The same as --%s=false", row->name);
   row[1] = (struct argp_option){
-      .name = name, .key = TH_FLAG_NO_FIELD + index, .doc = made.opposites[index], .group = group};
+      .name = name, .key = TH_FLAG_NO_FIELD + index, .doc = opposites[index], .group = group};
   return row + 2;
 }
 

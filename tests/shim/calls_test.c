@@ -308,7 +308,7 @@ static int file_of(const char *text) {
 
 /* A result as announced, with those files; −1: none. */
 static void answer_result(struct peer *server, const th_wire_result *result, int output, int card) {
-  int fds[2];
+  int fds[2] = {-1, -1};
   uint32_t count = 0;
   if (output >= 0) fds[count++] = output;
   if (card >= 0) fds[count++] = card;
