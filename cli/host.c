@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 
 typedef const char *text_function(void);
 
@@ -21,11 +22,20 @@ th_error th_host_judge(th_error error) {
   return error;
 }
 
+/* How soon it failed is what people who came from time-outs want to see. */
+static th_error adapter_open(th_host *host) {
+  int64_t start_ns = th_clock_now_ns();
+  th_error error = th_adapter_open(host->manager, NULL, &host->adapter);
+  int64_t taken_us = (th_clock_now_ns() - start_ns) / 1000;
+  if (error == TH_OK) return TH_OK;
+  (void)th_host_judge(error);
+  return th_fail(error, "%s (known after %lld us)", th_error_text(), (long long)taken_us);
+}
+
 th_error th_host_open(th_host *host) {
   *host = (th_host){0};
   th_error error = th_manager_from_env(&host->manager);
-  if (error == TH_OK) error = th_adapter_open(host->manager, NULL, &host->adapter);
-  return th_host_judge(error);
+  return error == TH_OK ? adapter_open(host) : th_host_judge(error);
 }
 
 void th_host_close(th_host *host) {
