@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
+#include <string.h>
 
 #include "cli/output.h"
 #include "cli/words.h"
@@ -84,33 +86,41 @@ static void json_tell(const th_told *told, const json_t *card) {
 
 /* ---- for a person ---- */
 
-static void early_stop_print(const json_t *card) {
-  const json_t *spec = json_object_get(card, "spec");
-  th_output_text(
-      "stopped early after epoch %u of %u: the validation loss had not fallen for %u "
-      "epochs\n",
-      epochs_trained(card), count_at(spec, "epochs"), count_at(spec, "early_stopping_patience"));
+static bool is_stopped_early(const json_t *card) {
+  return strcmp(text_at(card, "stop_reason"), "early") == 0;
 }
 
-static void train_print(const th_told *told, const json_t *card) {
+static void early_stop_print(const json_t *card) {
+  const json_t *spec = json_object_get(card, "spec");
+  th_output_text("stopped early, after epoch %u of %u: no lower validation loss for %u epochs\n",
+                 epochs_trained(card), count_at(spec, "epochs"),
+                 count_at(spec, "early_stopping_patience"));
+}
+
+static void metrics_print(const json_t *card) {
   const json_t *metrics = json_object_get(card, "metrics");
-  double seconds = number_at(card, "training_seconds");
-  double rows = number_at(json_object_get(card, "data"), "training_rows");
-  uint32_t epochs = epochs_trained(card), best = count_at(card, "best_epoch");
-  th_output_text("trained %u epoch%s in %.1f s (%s samples/s) on %s\n", epochs,
-                 epochs == 1 ? "" : "s", seconds, th_words_rate(rows * epochs / seconds).text,
-                 text_at(card, "device"));
-  if (text_at(card, "stop_reason")[0] == 'e' && text_at(card, "stop_reason")[1] == 'a')
-    early_stop_print(card);
-  th_output_text("the model of epoch %u", count_at(metrics, "epoch"));
-  if (best == count_at(metrics, "epoch")) th_output_text(", the best,");
-  th_output_text(" has loss %s, accuracy %s", th_words_score(number_at(metrics, "loss")).text,
+  uint32_t epoch = count_at(metrics, "epoch");
+  bool is_best = epoch == count_at(card, "best_epoch");
+  th_output_text("epoch %u%s: loss %s, accuracy %s", epoch, is_best ? ", the best" : "",
+                 th_words_score(number_at(metrics, "loss")).text,
                  th_words_score(number_at(metrics, "accuracy")).text);
   if (!isnan(number_at(metrics, "validation_loss")))
     th_output_text("; validation loss %s, accuracy %s",
                    th_words_score(number_at(metrics, "validation_loss")).text,
                    th_words_score(number_at(metrics, "validation_accuracy")).text);
-  th_output_text("\nwritten: %s, %s\n", told->out, told->card);
+  th_output_text("\n");
+}
+
+static void train_print(const th_told *told, const json_t *card) {
+  double seconds = number_at(card, "training_seconds");
+  double rows = number_at(json_object_get(card, "data"), "training_rows");
+  uint32_t epochs = epochs_trained(card);
+  th_output_text("trained %u epoch%s in %.1f s (%s samples/s) on %s\n", epochs,
+                 epochs == 1 ? "" : "s", seconds, th_words_rate(rows * epochs / seconds).text,
+                 text_at(card, "device"));
+  if (is_stopped_early(card)) early_stop_print(card);
+  metrics_print(card);
+  th_output_text("written: %s, %s\n", told->out, told->card);
 }
 
 static void confusion_print(const json_t *card) {

@@ -85,9 +85,11 @@ static json_t *scores_add(json_t *object, double loss, double accuracy, double v
 }
 
 static json_t *phase_to_json(uint32_t phase, const th_progress *progress) {
-  json_t *object = json_pack("{s:s, s:s, s:I}", "event", "phase", "phase", th_words_phase(phase),
-                             "job", (json_int_t)progress->job);
+  json_t *object = json_pack("{s:s, s:s}", "event", "phase", "phase", th_words_phase(phase));
   int failed = object == NULL;
+  /* While its data are sent, a job's number is not known here yet. */
+  if (!failed && progress->job != 0)
+    failed = json_object_set_new(object, "job", json_integer((json_int_t)progress->job)) != 0;
   if (!failed && phase == TH_PHASE_RECEIVING)
     failed = json_object_set_new(object, "received_bytes",
                                  json_integer((json_int_t)progress->received_bytes)) != 0 ||

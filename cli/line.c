@@ -7,7 +7,7 @@
 
 #include "cli/words.h"
 
-enum { GAP = 2, BAR_WIDTH_MIN = 10, BAR_WIDTH_MAX = 40 };
+enum { GAP = 2, BAR_WIDTH_MIN = 12, BAR_WIDTH_MAX = 40 };
 
 /* The parts of a line, in the order in which they stand there. */
 typedef enum line_part {
@@ -24,10 +24,10 @@ typedef enum line_part {
   PART_COUNT,
 } line_part;
 
-/* What is let in first. The bar comes last: it takes what room is left. */
-static const line_part by_importance[] = {PART_PHASE,    PART_PERCENT, PART_DETAIL,
-                                          PART_EPOCH,    PART_LOSS,    PART_ETA,
-                                          PART_ACCURACY, PART_RATE,    PART_STEP};
+/* What is let in first. The bar then grows into what room is left. */
+static const line_part by_importance[] = {PART_PHASE, PART_PERCENT, PART_DETAIL, PART_EPOCH,
+                                          PART_LOSS,  PART_ETA,     PART_BAR,    PART_ACCURACY,
+                                          PART_RATE,  PART_STEP};
 
 typedef struct line_parts {
   char text[PART_COUNT][TH_LINE_WIDTH_MAX + 1]; /* empty: it has nothing to say */
@@ -58,36 +58,30 @@ static double fraction_of(const th_progress *progress) {
   return fraction < 1 ? fraction : 1;
 }
 
+/* How many columns a count takes up, so that what stands behind it does not jump when it grows. */
+static int digits(uint32_t count) {
+  int columns = 1;
+  for (; count >= 10; count /= 10) columns++;
+  return columns;
+}
+
 static void parts_of_work(const th_progress *progress, line_parts *parts) {
   bool validated = !isnan(progress->validation_loss);
   double loss = validated && isnan(progress->loss) ? progress->validation_loss : progress->loss;
   double accuracy =
       validated && isnan(progress->loss) ? progress->validation_accuracy : progress->accuracy;
   if (progress->epochs > 0)
-    PART_SET(parts, PART_EPOCH, "epoch %u/%u", progress->epoch, progress->epochs);
+    PART_SET(parts, PART_EPOCH, "epoch %*u/%u", digits(progress->epochs), progress->epoch,
+             progress->epochs);
   if (progress->steps > 0)
-    PART_SET(parts, PART_STEP, "step %u/%u", progress->step, progress->steps);
+    PART_SET(parts, PART_STEP, "step %*u/%u", digits(progress->steps), progress->step,
+             progress->steps);
   if (!isnan(loss)) PART_SET(parts, PART_LOSS, "loss %s", th_words_score(loss).text);
-  if (!isnan(accuracy))
-    PART_SET(parts, PART_ACCURACY, "accuracy %s", th_words_score(accuracy).text);
+  if (!isnan(accuracy)) PART_SET(parts, PART_ACCURACY, "acc %s", th_words_score(accuracy).text);
   if (progress->samples_per_second > 0)
     PART_SET(parts, PART_RATE, "%s/s", th_words_rate(progress->samples_per_second).text);
   if (!isnan(progress->eta_seconds))
     PART_SET(parts, PART_ETA, "ETA %s", th_words_duration(progress->eta_seconds).text);
-}
-
-static void parts_make(th_job_kind kind, const th_progress *progress, line_parts *parts) {
-  *parts = (line_parts){0};
-  /* Training and validating alternate many times a second: the line must not jump. */
-  PART_SET(parts, PART_PHASE, is_at_work(progress) ? "%-10s" : "%s", phase_word(kind, progress));
-  if (is_at_work(progress)) parts_of_work(progress, parts);
-  if (is_at_work(progress) || progress->phase == TH_PHASE_RECEIVING)
-    PART_SET(parts, PART_PERCENT, "%3.0f%%", floor(fraction_of(progress) * 100));
-  if (progress->phase == TH_PHASE_RECEIVING)
-    PART_SET(parts, PART_DETAIL, "%s of %s", th_words_bytes(progress->received_bytes).text,
-             th_words_bytes(progress->expected_bytes).text);
-  if (progress->phase == TH_PHASE_QUEUED && progress->queue_position > 0)
-    PART_SET(parts, PART_DETAIL, "position %u", progress->queue_position);
 }
 
 static void bar_draw(char *text, uint32_t width, double fraction) {
@@ -100,7 +94,25 @@ static void bar_draw(char *text, uint32_t width, double fraction) {
   text[width] = '\0';
 }
 
-/* Keep the parts that fit, in the order of their importance, and empty the others. */
+static void parts_make(th_job_kind kind, const th_progress *progress, line_parts *parts) {
+  *parts = (line_parts){0};
+  bool is_work = is_at_work(progress);
+  /* Training and validating alternate many times a second: the line must not jump. */
+  PART_SET(parts, PART_PHASE, "%-*s", is_work ? (int)strlen("validating") : 0,
+           phase_word(kind, progress));
+  if (is_work) parts_of_work(progress, parts);
+  if (is_work || progress->phase == TH_PHASE_RECEIVING) {
+    PART_SET(parts, PART_PERCENT, "%3.0f%%", floor(fraction_of(progress) * 100));
+    bar_draw(parts->text[PART_BAR], BAR_WIDTH_MIN, fraction_of(progress));
+  }
+  if (progress->phase == TH_PHASE_RECEIVING)
+    PART_SET(parts, PART_DETAIL, "%s of %s", th_words_bytes(progress->received_bytes).text,
+             th_words_bytes(progress->expected_bytes).text);
+  if (progress->phase == TH_PHASE_QUEUED && progress->queue_position > 0)
+    PART_SET(parts, PART_DETAIL, "position %u", progress->queue_position);
+}
+
+/* Empty the parts that do not fit beside the more important ones. @return columns taken. */
 static uint32_t parts_choose(line_parts *parts, uint32_t width) {
   uint32_t used = 0;
   for (size_t i = 0; i < sizeof by_importance / sizeof by_importance[0]; i++) {
@@ -108,6 +120,7 @@ static uint32_t parts_choose(line_parts *parts, uint32_t width) {
     uint32_t wanted = (uint32_t)strlen(text);
     if (wanted == 0) continue;
     if (used > 0) wanted += GAP;
+    /* The phase stays, and is cut if it must be. */
     if (used > 0 && used + wanted > width)
       text[0] = '\0';
     else
@@ -116,22 +129,22 @@ static uint32_t parts_choose(line_parts *parts, uint32_t width) {
   return used;
 }
 
+static void bar_grow(line_parts *parts, uint32_t room, double fraction) {
+  if (parts->text[PART_BAR][0] == '\0') return;
+  uint32_t bar_width = BAR_WIDTH_MIN + room;
+  bar_draw(parts->text[PART_BAR], bar_width < BAR_WIDTH_MAX ? bar_width : BAR_WIDTH_MAX, fraction);
+}
+
 th_line th_line_format(th_job_kind kind, const th_progress *progress, uint32_t width) {
   if (width > TH_LINE_WIDTH_MAX) width = TH_LINE_WIDTH_MAX;
   line_parts parts;
   parts_make(kind, progress, &parts);
   uint32_t used = parts_choose(&parts, width);
-  bool has_bar = parts.text[PART_PERCENT][0] != '\0' && used + GAP + BAR_WIDTH_MIN <= width;
-  if (has_bar) {
-    uint32_t room = width - used - GAP;
-    bar_draw(parts.text[PART_BAR], room < BAR_WIDTH_MAX ? room : BAR_WIDTH_MAX,
-             fraction_of(progress));
-  }
+  if (used < width) bar_grow(&parts, width - used, fraction_of(progress));
   th_line line = {0};
   uint32_t length = 0;
   for (uint32_t i = 0; i < PART_COUNT && length < width; i++) {
     if (parts.text[i][0] == '\0') continue;
-    /* A phase alone may be wider than the terminal: the cut is here. */
     int written = snprintf(line.text + length, width - length + 1, "%*s%s", length > 0 ? GAP : 0,
                            "", parts.text[i]);
     length += (uint32_t)written;
