@@ -160,6 +160,7 @@ static void forget_unless_done(th_job *job) {
 th_error th_follow_end(th_job *job, th_display *display, th_follow_interrupt interrupt,
                        th_result *result) {
   job_following following = {.job = job, .display = display, .interrupt = interrupt};
+  th_interrupt_watch();
   th_error error = follow(&following);
   th_display_clear(display);
   if (error != TH_OK) return error;

@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-/** From now on SIGINT and SIGTERM are noted instead of ending the process; the second one does. */
+/** From now on SIGINT and SIGTERM are noted instead of ending the process; the second one does. May
+ * be called again. */
 void th_interrupt_watch(void);
 
 /** Whether one came. */
