@@ -26,10 +26,10 @@ static bool terminal_can_redraw(void) {
 
 void th_display_init(th_display *display, th_job_kind kind) {
   *display = (th_display){.kind = kind, .form = TH_DISPLAY_LINES};
-  if (th_output_is_json())
-    display->form = TH_DISPLAY_JSON;
-  else if (th_output_is_quiet())
+  if (th_output_is_quiet())
     display->form = TH_DISPLAY_NONE;
+  else if (th_output_is_json())
+    display->form = TH_DISPLAY_JSON;
   else if (terminal_can_redraw())
     display->form = TH_DISPLAY_LIVE;
 }

@@ -76,7 +76,8 @@ const struct argp_option *th_fields_rows(void) {
   const th_spec_field *fields = th_spec_fields(&count);
   th_check(count <= TH_FIELDS_MAX);
   struct argp_option *row = made.rows;
-  for (size_t i = 0; i < count; i++) row = row_make(row, &fields[i], (int)i, (int)i + 4);
+  for (size_t i = 0; i < count; i++)
+    row = row_make(row, &fields[i], (int)i, (int)i + TH_GROUP_FIELDS);
   return made.rows;
 }
 

@@ -1,6 +1,7 @@
 #include "cli/flags.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,15 @@
 
 enum { FLAGS_MAX = 2 * TH_FIELDS_MAX + 32 };
 
+static const struct argp_option output_rows[] = {
+    {"json", TH_FLAG_JSON, NULL, 0,
+     "Print JSON, one object a line; the last is the result or the error", 3},
+    {"quiet", TH_FLAG_QUIET, NULL, 0,
+     "Print nothing but errors, and with --json nothing but the last line", 3},
+    {0},
+};
+
+/* argp's own, which it does not show. */
 static const struct argp_option builtin_rows[] = {
     {"help", '?', NULL, 0, NULL, 0},
     {"usage", 0, NULL, 0, NULL, 0},
@@ -36,6 +46,7 @@ static void list_add(flag_list *list, const struct argp_option *rows) {
 static flag_list list_of(const th_command *command) {
   flag_list list = {.count = 0};
   list_add(&list, command->rows);
+  list_add(&list, output_rows);
   if (command->has_fields) list_add(&list, th_fields_rows());
   list_add(&list, builtin_rows);
   return list;
@@ -136,6 +147,76 @@ static error_t end_judge(const th_command *command, const th_arguments *argument
   return EINVAL;
 }
 
+/* The flags whose text is kept, and where. */
+static const struct {
+  int flag;
+  size_t offset;
+} text_places[] = {
+    {TH_FLAG_DATA, offsetof(th_arguments, data)},
+    {TH_FLAG_LABELS, offsetof(th_arguments, labels)},
+    {TH_FLAG_LABEL_COLUMN, offsetof(th_arguments, label_column)},
+    {TH_FLAG_MODEL, offsetof(th_arguments, model)},
+    {TH_FLAG_RESUME, offsetof(th_arguments, resume)},
+    {TH_FLAG_SPEC, offsetof(th_arguments, spec)},
+    {TH_FLAG_OUT, offsetof(th_arguments, out)},
+};
+
+static bool text_take(int flag, const char *text, th_arguments *arguments) {
+  for (size_t i = 0; i < sizeof text_places / sizeof text_places[0]; i++) {
+    if (text_places[i].flag != flag) continue;
+    const char **place = (const char **)((char *)arguments + text_places[i].offset);
+    *place = text;
+    return true;
+  }
+  return false;
+}
+
+/* argp hands this the command and the arguments in one. */
+typedef struct flag_reading {
+  const th_command *command;
+  th_arguments *arguments;
+} flag_reading;
+
+static error_t flag_take(int key, char *text, struct argp_state *state) {
+  const flag_reading *reading = state->input;
+  th_arguments *arguments = reading->arguments;
+  if (text_take(key, text, arguments)) return 0;
+  switch (key) {
+    case TH_FLAG_COUNT:
+      return count_take(text, arguments);
+    case TH_FLAG_DETACH:
+      arguments->detach = true;
+      return 0;
+    case TH_FLAG_WATCH:
+      arguments->watch = true;
+      return 0;
+    case TH_FLAG_WAIT:
+      arguments->wait = true;
+      return 0;
+    case ARGP_KEY_INIT:
+      if (reading->command->has_fields) state->child_inputs[1] = arguments;
+      return 0;
+    case ARGP_KEY_ARG:
+      return word_take(reading->command, text, arguments);
+    case ARGP_KEY_END:
+      return end_judge(reading->command, arguments);
+    default:
+      return ARGP_ERR_UNKNOWN;
+  }
+}
+
+static error_t output_take(int key, char *text, struct argp_state *state) {
+  (void)text;
+  (void)state;
+  if (key == TH_FLAG_JSON)
+    th_output_set_json();
+  else if (key == TH_FLAG_QUIET)
+    th_output_set_quiet();
+  else
+    return ARGP_ERR_UNKNOWN;
+  return 0;
+}
+
 /* Only kept here: a value is judged with the whole specification, when its file has been read. */
 static error_t field_take(int key, char *text, struct argp_state *state) {
   th_arguments *arguments = state->input;
@@ -148,68 +229,10 @@ static error_t field_take(int key, char *text, struct argp_state *state) {
   return 0;
 }
 
-/* argp hands this the command and the arguments in one. */
-typedef struct flag_reading {
-  const th_command *command;
-  th_arguments *arguments;
-} flag_reading;
-
-static error_t flag_take(int key, char *text, struct argp_state *state) {
-  const flag_reading *reading = state->input;
-  th_arguments *arguments = reading->arguments;
-  switch (key) {
-    case TH_FLAG_DATA:
-      arguments->data = text;
-      return 0;
-    case TH_FLAG_LABELS:
-      arguments->labels = text;
-      return 0;
-    case TH_FLAG_LABEL_COLUMN:
-      arguments->label_column = text;
-      return 0;
-    case TH_FLAG_MODEL:
-      arguments->model = text;
-      return 0;
-    case TH_FLAG_RESUME:
-      arguments->resume = text;
-      return 0;
-    case TH_FLAG_SPEC:
-      arguments->spec = text;
-      return 0;
-    case TH_FLAG_OUT:
-      arguments->out = text;
-      return 0;
-    case TH_FLAG_COUNT:
-      return count_take(text, arguments);
-    case TH_FLAG_DETACH:
-      arguments->detach = true;
-      return 0;
-    case TH_FLAG_WATCH:
-      arguments->watch = true;
-      return 0;
-    case TH_FLAG_WAIT:
-      arguments->wait = true;
-      return 0;
-    case TH_FLAG_JSON:
-      th_output_set_json();
-      return 0;
-    case TH_FLAG_QUIET:
-      th_output_set_quiet();
-      return 0;
-    case ARGP_KEY_INIT:
-      if (reading->command->has_fields) state->child_inputs[0] = arguments;
-      return 0;
-    case ARGP_KEY_ARG:
-      return word_take(reading->command, text, arguments);
-    case ARGP_KEY_END:
-      return end_judge(reading->command, arguments);
-    default:
-      return ARGP_ERR_UNKNOWN;
-  }
-}
-
 th_error th_flags_parse(const th_command *command, int argc, char **argv, th_arguments *arguments) {
-  static const char *const words[] = {"", "[JOB]", "JOB"};
+  static const char *const words[] = {[TH_JOB_ARGUMENT_NONE] = NULL,
+                                      [TH_JOB_ARGUMENT_OPTIONAL] = "[JOB]",
+                                      [TH_JOB_ARGUMENT_REQUIRED] = "JOB"};
   *arguments = (th_arguments){0};
   th_error error = words_judge(command, argc, argv);
   if (error != TH_OK) return error;
@@ -217,14 +240,15 @@ th_error th_flags_parse(const th_command *command, int argc, char **argv, th_arg
   char called[64];
   snprintf(called, sizeof called, "trainhost %s", command->name);
   argv[0] = called;
-  const struct argp fields = {.options = command->has_fields ? th_fields_rows() : NULL,
-                              .parser = field_take};
-  const struct argp_child children[] = {{.argp = &fields}, {0}};
+  const struct argp output = {.options = output_rows, .parser = output_take};
+  const struct argp fields = {.options = th_fields_rows(), .parser = field_take};
+  const struct argp_child children[] = {
+      {.argp = &output}, {.argp = command->has_fields ? &fields : NULL}, {0}};
   const struct argp parser = {.options = command->rows,
                               .parser = flag_take,
                               .args_doc = words[command->job],
                               .doc = command->doc,
-                              .children = command->has_fields ? children : NULL};
+                              .children = children};
   flag_reading reading = {command, arguments};
   return argp_parse(&parser, argc, argv, 0, NULL, &reading) == 0 ? TH_OK : TH_ERR_USAGE;
 }

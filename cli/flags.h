@@ -41,27 +41,21 @@ typedef enum th_flag {
   TH_FLAG_NO_FIELD = TH_FLAG_FIELD + TH_FIELDS_MAX, /* + index of a boolean field */
 } th_flag;
 
-/* Rows that several commands have. */
+/* Rows that several commands have. The last number is the group: input, output, --json and --quiet,
+ * then a group for each field. */
 #define TH_ROW_DATA \
   { "data", TH_FLAG_DATA, "FILE", 0, "Features: IDX (plain or gzipped), .npy or CSV", 1 }
-#define TH_ROWS_LABELS                                                              \
-  {"labels", TH_FLAG_LABELS, "FILE", 0, "Labels, one a row, counted from 0", 1}, {  \
-    "label-column", TH_FLAG_LABEL_COLUMN, "NAME", 0,                                \
-        "Take the labels from this column of the data, a CSV file with a header", 1 \
-  }
+#define TH_ROW_LABELS \
+  { "labels", TH_FLAG_LABELS, "FILE", 0, "Labels, one a row, counted from 0", 1 }
+#define TH_ROW_LABEL_COLUMN(doc) \
+  { "label-column", TH_FLAG_LABEL_COLUMN, "NAME", 0, doc, 1 }
 #define TH_ROW_MODEL \
   { "model", TH_FLAG_MODEL, "FILE", 0, "A model that `trainhost train' wrote", 1 }
-#define TH_ROWS_OUTPUT                                             \
-  {"json",                                                         \
-   TH_FLAG_JSON,                                                   \
-   NULL,                                                           \
-   0,                                                              \
-   "Print JSON, one object a line; the last is the result "        \
-   "or the error",                                                 \
-   3},                                                             \
-  {                                                                \
-    "quiet", TH_FLAG_QUIET, NULL, 0, "Print nothing but errors", 3 \
-  }
+#define TH_ROW_OUT(doc) \
+  { "out", TH_FLAG_OUT, "FILE", 0, doc, 2 }
+
+/** The first group of the fields. */
+#define TH_GROUP_FIELDS 4
 
 typedef enum th_job_argument {
   TH_JOB_ARGUMENT_NONE,
@@ -73,7 +67,7 @@ typedef struct th_command {
   const char *name;
   const char *summary; /**< for the overview */
   const char *doc; /**< as argp takes it: before the flags, \v, after them */
-  const struct argp_option *rows;
+  const struct argp_option *rows; /**< beside --json and --quiet, which every command has */
   bool has_fields; /**< takes the fields of a specification as flags, too */
   th_job_argument job;
   th_error (*run)(const th_arguments *arguments);

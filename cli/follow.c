@@ -138,15 +138,6 @@ static th_error follow(job_following *following) {
   }
 }
 
-static th_error fail_stopped(const th_job *job) {
-  uint64_t number = th_job_number(job);
-  return th_fail(TH_ERR_HOST_LOST,
-                 "the host was stopped during job %" PRIu64
-                 " and keeps a checkpoint of it: trainhost result %" PRIu64
-                 " --out FILE fetches it, trainhost train --resume FILE goes on from it",
-                 number, number);
-}
-
 /* Of a job without a result nothing is left to keep once its reason is known. A result that could
  * not be fetched just now is kept. */
 static void forget_unless_done(th_job *job) {
@@ -165,10 +156,6 @@ th_error th_follow_end(th_job *job, th_display *display, th_follow_interrupt int
   th_display_clear(display);
   if (error != TH_OK) return error;
   error = th_host_judge(th_job_result(job, result));
-  if (error == TH_OK && result->is_checkpoint) {
-    th_result_fini(result);
-    return fail_stopped(job);
-  }
   if (error != TH_OK) forget_unless_done(job);
   return error;
 }

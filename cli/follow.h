@@ -27,8 +27,8 @@ th_error th_follow_start(th_host *host, const th_job_request *request, th_displa
  * A job that failed or was canceled is forgotten at the host once its reason is known.
  *
  * @param result  [out] free with th_result_fini.
- * @return TH_OK; the job's own error; TH_ERR_CANCELED after an interrupt; TH_ERR_HOST_LOST, also if
- *         the host was stopped and left a checkpoint; as th_job_next, th_job_result.
+ * @return TH_OK; the job's own error; TH_ERR_CANCELED after an interrupt; as th_job_next,
+ *         th_job_result.
  */
 th_error th_follow_end(th_job *job, th_display *display, th_follow_interrupt interrupt,
                        th_result *result);

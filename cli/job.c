@@ -55,7 +55,7 @@ static th_error cancel_run(const th_arguments *arguments) {
   return job_run(arguments, cancel);
 }
 
-static const struct argp_option plain_rows[] = {TH_ROWS_OUTPUT, {0}};
+static const struct argp_option no_rows[] = {{0}};
 
 const th_command th_command_cancel = {
     .name = "cancel",
@@ -63,7 +63,7 @@ const th_command th_command_cancel = {
     .doc =
         "End a job at the host, within a step. A job that another program follows is that "
         "program's to cancel.",
-    .rows = plain_rows,
+    .rows = no_rows,
     .job = TH_JOB_ARGUMENT_REQUIRED,
     .run = cancel_run,
 };
@@ -85,7 +85,7 @@ const th_command th_command_forget = {
     .name = "forget",
     .summary = "delete a job and its result at the host",
     .doc = "Delete a job and its result at the host; a job that is not over is canceled first.",
-    .rows = plain_rows,
+    .rows = no_rows,
     .job = TH_JOB_ARGUMENT_REQUIRED,
     .run = forget_run,
 };
@@ -134,11 +134,9 @@ static th_error result_run(const th_arguments *arguments) {
 }
 
 static const struct argp_option result_rows[] = {
-    {"out", TH_FLAG_OUT, "FILE", 0,
-     "Write the model (and its card beside it) or the predictions here", 2},
+    TH_ROW_OUT("Write the model (and its card beside it) or the predictions here"),
     {"wait", TH_FLAG_WAIT, NULL, 0,
      "Follow the job until it is over; Ctrl-C ends that, and not the job", 2},
-    TH_ROWS_OUTPUT,
     {0},
 };
 

@@ -94,8 +94,18 @@ th_error th_outcome_tell(const th_host *host, uint64_t job, const th_result *res
   return th_card_tell(&told, result->card, result->card_bytes);
 }
 
+static th_error fail_stopped(uint64_t job) {
+  return th_fail(TH_ERR_HOST_LOST,
+                 "the host was stopped during job %" PRIu64
+                 " and keeps a checkpoint of it: trainhost result %" PRIu64
+                 " --out FILE fetches it, trainhost train --resume FILE goes on from it",
+                 job, job);
+}
+
 th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, const char *out) {
   uint64_t number = th_job_number(job);
+  /* Under the name of a model a checkpoint would be taken for one. */
+  if (result->is_checkpoint) return fail_stopped(number);
   th_error error = th_outcome_write(result, out);
   if (error != TH_OK && !th_host_is_local(host))
     return th_fail(error, "%s; the host keeps the result: trainhost result %" PRIu64 " --out FILE",

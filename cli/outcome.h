@@ -31,6 +31,9 @@ th_error th_outcome_tell(const th_host *host, uint64_t job, const th_result *res
  * What follows every job that was followed to its end: write, let the host forget it, tell.
  *
  * If it cannot be written, the host keeps the result and the text says how to fetch it.
+ *
+ * @return as th_outcome_write; TH_ERR_HOST_LOST if the host was stopped and left a checkpoint,
+ * which only `trainhost result` fetches.
  */
 th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, const char *out);
 

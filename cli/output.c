@@ -58,6 +58,11 @@ void th_output_json(json_t *object) {
   json_decref(object);
 }
 
+bool th_output_flush(void) {
+  write_judge(fflush(stdout) != 0);
+  return !output.has_failed;
+}
+
 json_t *th_output_number(double number) {
   return isfinite(number) ? json_real(number) : json_null();
 }
@@ -85,8 +90,7 @@ void th_output_fail(th_error error) {
 
 int th_output_finish(th_error error) {
   if (error != TH_OK) th_output_fail(error);
-  write_judge(fflush(stdout) != 0);
-  if (!output.has_failed) return th_error_exit_status(error);
+  if (th_output_flush()) return th_error_exit_status(error);
   /* Whoever closed the pipe knows it, and has no use for a message. */
   if (output.reason != EPIPE)
     fprintf(stderr, "trainhost: cannot write to standard output: %s\n", strerror(output.reason));

@@ -11,7 +11,7 @@
 /** From now on everything goes to standard output as one JSON object a line. */
 void th_output_set_json(void);
 
-/** From now on nothing is told but errors. */
+/** From now on nothing is told but errors; of JSON nothing but the result. */
 void th_output_set_quiet(void);
 
 bool th_output_is_json(void);
@@ -28,6 +28,9 @@ __attribute__((format(printf, 1, 2))) void th_output_text(const char *format, ..
  *                failed write.
  */
 void th_output_json(json_t *object);
+
+/** Send off what was printed. @return whether all so far has arrived: if not, more is of no use. */
+bool th_output_flush(void);
 
 /** A number as JSON; null for NaN and infinity, which JSON does not know. */
 json_t *th_output_number(double number);

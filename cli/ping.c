@@ -99,7 +99,6 @@ static th_error run(const th_arguments *arguments) {
 
 static const struct argp_option rows[] = {
     {"count", TH_FLAG_COUNT, "N", 0, "Measure N round trips (default 10)", 1},
-    TH_ROWS_OUTPUT,
     {0},
 };
 

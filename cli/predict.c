@@ -9,11 +9,9 @@ static th_error run(const th_arguments *arguments) {
 static const struct argp_option rows[] = {
     TH_ROW_MODEL,
     TH_ROW_DATA,
-    {"label-column", TH_FLAG_LABEL_COLUMN, "NAME", 0,
-     "Leave this column of the data, a CSV file with a header, out of the features", 1},
-    {"out", TH_FLAG_OUT, "FILE", 0, "Write the predictions here; the name decides what they are",
-     2},
-    TH_ROWS_OUTPUT,
+    TH_ROW_LABEL_COLUMN(
+        "Leave this column of the data, a CSV file with a header, out of the features"),
+    TH_ROW_OUT("Write the predictions here; the name decides what they are"),
     {0},
 };
 

@@ -167,38 +167,31 @@ static bool is_over(const host_snapshot *snapshot, const th_arguments *arguments
   return arguments->has_job && snapshot->jobs[0].progress.phase >= TH_PHASE_DONE;
 }
 
-/* Ends early when a signal comes. */
-static void second_pass(void) {
-  nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+static th_error show(th_host *host, const th_arguments *arguments, bool *is_last) {
+  host_snapshot now = {0};
+  th_error error = snapshot_take(host, arguments, &now);
+  if (error == TH_OK) {
+    snapshot_tell(host, &now);
+    *is_last = is_over(&now, arguments);
+  }
+  snapshot_free(&now);
+  return error;
 }
 
 static th_error watch(th_host *host, const th_arguments *arguments) {
-  bool is_terminal = isatty(STDOUT_FILENO);
+  bool is_terminal = isatty(STDOUT_FILENO), is_last = false;
   th_interrupt_watch();
-  for (;;) {
-    host_snapshot now = {0};
-    th_error error = snapshot_take(host, arguments, &now);
-    if (error == TH_OK) {
-      /* Home and clear, so that each list stands where the last one stood. */
-      if (is_terminal) th_output_text("\x1b[H\x1b[2J");
-      snapshot_tell(host, &now);
-      if (!is_terminal) th_output_text("\n");
-      fflush(stdout);
-    }
-    bool has_ended = error != TH_OK || is_over(&now, arguments);
-    snapshot_free(&now);
-    if (has_ended) return error;
-    second_pass();
-    if (th_interrupt_came()) return TH_OK;
+  while (!th_interrupt_came()) {
+    /* Home and clear, so that each list stands where the last one stood. */
+    th_output_text(is_terminal ? "\x1b[H\x1b[2J" : "");
+    th_error error = show(host, arguments, &is_last);
+    if (error != TH_OK || is_last) return error;
+    th_output_text(is_terminal ? "" : "\n");
+    if (!th_output_flush()) return TH_OK;
+    /* A signal ends it early. */
+    nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
   }
-}
-
-static th_error show_once(th_host *host, const th_arguments *arguments) {
-  host_snapshot now = {0};
-  th_error error = snapshot_take(host, arguments, &now);
-  if (error == TH_OK) snapshot_tell(host, &now);
-  snapshot_free(&now);
-  return error;
+  return TH_OK;
 }
 
 static th_error local_tell(const th_host *host, const th_arguments *arguments) {
@@ -214,11 +207,12 @@ static th_error local_tell(const th_host *host, const th_arguments *arguments) {
 
 static th_error run(const th_arguments *arguments) {
   th_host host = {0};
+  bool is_last;
   th_error error = th_host_open(&host);
   if (error == TH_OK && th_host_is_local(&host))
     error = local_tell(&host, arguments);
   else if (error == TH_OK)
-    error = arguments->watch ? watch(&host, arguments) : show_once(&host, arguments);
+    error = arguments->watch ? watch(&host, arguments) : show(&host, arguments, &is_last);
   th_host_close(&host);
   return error;
 }
@@ -226,7 +220,6 @@ static th_error run(const th_arguments *arguments) {
 static const struct argp_option rows[] = {
     {"watch", TH_FLAG_WATCH, NULL, 0,
      "Show it anew every second, until Ctrl-C or until JOB is over", 1},
-    TH_ROWS_OUTPUT,
     {0},
 };
 

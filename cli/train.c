@@ -119,15 +119,15 @@ static th_error run(const th_arguments *arguments) {
 
 static const struct argp_option rows[] = {
     TH_ROW_DATA,
-    TH_ROWS_LABELS,
+    TH_ROW_LABELS,
+    TH_ROW_LABEL_COLUMN("Take the labels from this column of the data, a CSV file with a header"),
     {"resume", TH_FLAG_RESUME, "FILE", 0, "Go on from this checkpoint, with the same data", 1},
     {"spec", TH_FLAG_SPEC, "FILE", 0,
      "Read the fields below from this JSON file; flags take precedence", 2},
-    {"out", TH_FLAG_OUT, "FILE", 0,
-     "Write the model here (safetensors) and its card beside it: model.safetensors, model.json", 2},
+    TH_ROW_OUT(
+        "Write the model here (safetensors) and its card beside it: model.safetensors, model.json"),
     {"detach", TH_FLAG_DETACH, NULL, 0,
      "Print the job's number and return as soon as the host has the data", 2},
-    TH_ROWS_OUTPUT,
     {0},
 };
 

@@ -1,10 +1,10 @@
 # Completion for bash. The words come from the command itself, so they are those of its version.
 _trainhost() {
-  local word=${COMP_WORDS[COMP_CWORD]} words
+  local command=$1 word=$2 words
   if [ "$COMP_CWORD" -eq 1 ]; then
-    words=$(trainhost complete 2>/dev/null)
+    words=$("$command" complete 2>/dev/null)
   elif [ "${word#-}" != "$word" ]; then
-    words=$(trainhost complete "${COMP_WORDS[1]}" 2>/dev/null)
+    words=$("$command" complete "${COMP_WORDS[1]}" 2>/dev/null)
   else
     return # Anything else is a file, which `complete -o default` finds.
   fi

@@ -13,7 +13,10 @@ th_word th_words_bytes(uint64_t bytes) {
   }
   double number = (double)bytes / 1024;
   uint32_t unit = 0;
-  for (; number >= 1024; number /= 1024) unit++;
+  while (number >= 1024) {
+    number /= 1024;
+    unit++;
+  }
   snprintf(word.text, sizeof word.text, "%.1f %s", number, units[unit]);
   return word;
 }
@@ -27,7 +30,12 @@ th_word th_words_rate(double number) {
     return word;
   }
   uint32_t unit = 0;
-  for (number /= 1000; number >= 999.95; number /= 1000) unit++;
+  number /= 1000;
+  /* What would be printed as 1000.0 belongs to the next unit. */
+  while (number >= 999.95) {
+    number /= 1000;
+    unit++;
+  }
   snprintf(word.text, sizeof word.text, "%.1f%c", number, units[unit]);
   return word;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/file.h"
 #include "kernels/spec.h"
 #include "tests/cli/process.h"
 
@@ -81,6 +82,31 @@ Test(command, completes_commands_and_flags) {
   assert_holds(run.out, "--learning-rate\n");
   assert_holds(run.out, "--no-restore-best\n");
   test_run_free(&run);
+}
+
+/* Each flag, with a star before it as scdoc prints it bold. */
+static void assert_explains(const char *manual, char *flags) {
+  for (char *flag = strtok(flags, "\n"); flag != NULL; flag = strtok(NULL, "\n")) {
+    char bold[80];
+    snprintf(bold, sizeof bold, "*%s*", flag);
+    assert_holds(manual, bold);
+  }
+}
+
+Test(command, the_manual_explains_every_flag) {
+  th_buffer manual;
+  cr_assert_eq(th_file_read(TH_MANUAL, &manual), TH_OK, "%s", th_error_text());
+  test_run commands = test_trainhost("complete");
+  char *rest = NULL;
+  for (char *name = strtok_r(commands.out, "\n", &rest); name != NULL;
+       name = strtok_r(NULL, "\n", &rest)) {
+    test_run flags = test_trainhost("complete %s", name);
+    cr_assert_neq(flags.out[0], '\0');
+    assert_explains(manual.data, flags.out);
+    test_run_free(&flags);
+  }
+  test_run_free(&commands);
+  th_buffer_fini(&manual);
 }
 
 Test(command, an_unknown_word_names_the_nearest_known_one) {
