@@ -44,7 +44,8 @@ th_error th_channel_connect(const char *path, int *fd);
  * @param mode     of the socket file, as 0660.
  * @param fd       [out] the listening socket.
  * @param lock_fd  [out] keep open as long as fd; closing releases the path.
- * @return TH_OK; TH_ERR_BUSY if a daemon listens there; TH_ERR_IO; TH_ERR_USAGE; TH_ERR_DENIED.
+ * @return TH_OK; TH_ERR_BUSY if a daemon listens there; TH_ERR_IO; TH_ERR_USAGE; TH_ERR_DENIED;
+ * TH_ERR_SYSTEM.
  */
 th_error th_channel_listen(const char *path, mode_t mode, int *fd, int *lock_fd);
 

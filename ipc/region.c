@@ -22,6 +22,8 @@ enum {
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
+/* The protocol's page, which is not always the machine's: sizes must mean the same to both sides.
+ */
 static uint64_t pages(uint64_t bytes) {
   return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
@@ -40,6 +42,8 @@ static bool geometry_is_sound(const th_region_geometry *geometry) {
          geometry->slot_bytes % PAGE_BYTES == 0 && geometry->slot_bytes <= SLOT_BYTES_MAX;
 }
 
+/* Both sides compute the sizes from the counts, so that nothing the daemon says can disagree with
+ * where the parts lie. */
 static void region_measure(th_region *region) {
   const th_region_geometry *geometry = &region->geometry;
   region->ctl_bytes = pages(sizeof(th_wire_ctl) +
@@ -118,6 +122,7 @@ th_error th_region_create(const th_region_geometry *geometry, th_region *region)
   if (error == TH_OK) error = memory_map(region->ctl_fd, region->ctl_bytes, both, &region->ctl);
   if (error == TH_OK)
     error = memory_map(region->status_fd, region->status_bytes, both, &region->status);
+  /* The daemon only ever reads batches. */
   if (error == TH_OK)
     error = memory_map(region->arena_fd, region->arena_bytes, PROT_READ, &region->arena);
   if (error == TH_OK) error = memory_seal(region->ctl_fd, SEALS);
@@ -162,6 +167,7 @@ static th_error welcome_judge(const th_wire_welcome *welcome, th_region *region)
   return TH_OK;
 }
 
+/* Without the seals a daemon gone wrong could turn any access here into a signal. */
 static th_error memory_judge(int fd, uint64_t bytes, int seals) {
   struct stat status;
   int has = fcntl(fd, F_GET_SEALS);
@@ -176,6 +182,8 @@ static th_error memory_judge(int fd, uint64_t bytes, int seals) {
   return TH_OK;
 }
 
+/* Last of all: it is the first look into the memory, which is now known to be as large as it says.
+ */
 static th_error heads_judge(const th_region *region, uint16_t version) {
   if (region->ctl->magic == TH_WIRE_MAGIC && region->status->magic == TH_WIRE_MAGIC &&
       region->ctl->version == version && region->status->version == version)
