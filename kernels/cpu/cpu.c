@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/cpu/loops.h"
+
 /* Fields of /proc/cpuinfo begin its lines; the first processor's name stands for all. */
 static void processor_name(char *name, size_t bytes) {
   snprintf(name, bytes, "processor");
@@ -32,6 +34,7 @@ void th_cpu_open(th_device *device) {
   char processor[48];
   processor_name(processor, sizeof processor);
   *device = (th_device){.backend = &th_cpu_backend, .threads = cores_allowed()};
-  snprintf(device->name, sizeof device->name, "cpu: %s, %u core%s, %.20s BLAS", processor,
-           device->threads, device->threads == 1 ? "" : "s", openblas_get_corename());
+  snprintf(device->name, sizeof device->name, "cpu: %s, %u core%s, %s, %.16s BLAS", processor,
+           device->threads, device->threads == 1 ? "" : "s", th_loops_choose()->name,
+           openblas_get_corename());
 }

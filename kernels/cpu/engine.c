@@ -20,55 +20,74 @@ static void *array_allocate(uint64_t rows, uint64_t width, size_t element_bytes)
   return array;
 }
 
+static uint32_t block_inputs_max(const th_linear *layer) {
+  return layer->is_wide ? TH_BLOCK_INPUTS_WIDE : TH_BLOCK_INPUTS;
+}
+
 static bool blocks_allocate(th_engine *engine) {
-  const th_model *model = engine->model;
-  for (uint32_t l = 0; l < model->layer_count; l++)
-    engine->block_count += (model->layers[l].outputs + TH_BLOCK_OUTPUTS - 1) / TH_BLOCK_OUTPUTS;
+  uint32_t layers = engine->model->layer_count;
+  for (uint32_t l = 0; l < layers; l++) {
+    uint32_t largest = block_inputs_max(&engine->layers[l]);
+    engine->block_count += (engine->layers[l].inputs + largest - 1) / largest;
+  }
   engine->blocks = array_allocate(engine->block_count, 1, sizeof *engine->blocks);
   if (engine->blocks == NULL) return false;
   th_block *block = engine->blocks;
-  for (uint32_t l = 0; l < model->layer_count; l++)
-    for (uint32_t first = 0; first < model->layers[l].outputs; first += TH_BLOCK_OUTPUTS) {
-      uint32_t left = model->layers[l].outputs - first;
-      *block++ = (th_block){
-          .layer = l, .first = first, .outputs = left < TH_BLOCK_OUTPUTS ? left : TH_BLOCK_OUTPUTS};
+  for (uint32_t l = 0; l < layers; l++) {
+    uint32_t largest = block_inputs_max(&engine->layers[l]);
+    for (uint32_t first = 0; first < engine->layers[l].inputs; first += largest) {
+      uint32_t left = engine->layers[l].inputs - first;
+      *block++ = (th_block){.layer = l, .first = first, .inputs = left < largest ? left : largest};
     }
+  }
   return true;
 }
 
 /* What only training needs: gradients, moments, the deltas and masks of hidden layers. */
 static bool training_allocate(th_engine *engine, uint64_t batch_rows) {
-  const th_model *model = engine->model;
   uint32_t moments = th_optimizer_moments(engine->spec);
-  engine->gradients = array_allocate(model->parameters, 1, sizeof(th_real));
+  uint64_t count = engine->parameter_count;
+  engine->gradients = array_allocate(count, 1, sizeof(th_real));
   if (engine->gradients == NULL) return false;
-  if (moments > 0) engine->moment1 = array_allocate(model->parameters, 1, sizeof(th_real));
+  if (moments > 0) engine->moment1 = array_allocate(count, 1, sizeof(th_real));
   if (moments > 0 && engine->moment1 == NULL) return false;
-  if (moments > 1) engine->moment2 = array_allocate(model->parameters, 1, sizeof(th_real));
+  if (moments > 1) engine->moment2 = array_allocate(count, 1, sizeof(th_real));
   if (moments > 1 && engine->moment2 == NULL) return false;
-  for (uint32_t l = 0; l + 1 < model->layer_count; l++) {
-    uint32_t outputs = model->layers[l].outputs;
-    engine->deltas[l] = array_allocate(batch_rows, outputs, sizeof(th_real));
+  for (uint32_t l = 0; l + 1 < engine->model->layer_count; l++) {
+    const th_linear *above = &engine->layers[l + 1];
+    engine->deltas[l] = array_allocate(batch_rows, above->input_stride, sizeof(th_real));
     if (engine->deltas[l] == NULL) return false;
+    if (!above->is_wide) {
+      engine->transposed[l + 1] =
+          array_allocate(above->outputs, above->input_stride, sizeof(th_real));
+      if (engine->transposed[l + 1] == NULL) return false;
+    }
     if (engine->nonlinearity.drop_threshold == 0) continue;
-    engine->kept[l] = array_allocate(batch_rows, outputs, sizeof(uint8_t));
+    engine->kept[l] = array_allocate(batch_rows, above->input_stride, sizeof(uint8_t));
     if (engine->kept[l] == NULL) return false;
   }
   return blocks_allocate(engine);
 }
 
 static bool forward_allocate(th_engine *engine, uint64_t rows) {
-  const th_model *model = engine->model;
-  uint32_t last = model->layer_count - 1;
-  engine->parameters = array_allocate(model->parameters, 1, sizeof(th_real));
-  engine->deltas[last] = array_allocate(rows, model->classes, sizeof(th_real));
+  uint32_t last = engine->model->layer_count - 1;
+  engine->parameters = array_allocate(engine->parameter_count, 1, sizeof(th_real));
+  engine->deltas[last] = array_allocate(rows, engine->layers[last].output_stride, sizeof(th_real));
   engine->slice_sums =
       array_allocate((rows + TH_SLICE_ROWS - 1) / TH_SLICE_ROWS, 1, sizeof *engine->slice_sums);
-  for (uint32_t l = 0; l < model->layer_count; l++) {
-    engine->inputs[l] = array_allocate(rows, model->layers[l].inputs, sizeof(th_real));
+  for (uint32_t l = 0; l <= last; l++) {
+    engine->inputs[l] = array_allocate(rows, engine->layers[l].input_stride, sizeof(th_real));
     if (engine->inputs[l] == NULL) return false;
   }
   return engine->parameters != NULL && engine->deltas[last] != NULL && engine->slice_sums != NULL;
+}
+
+static void layers_init(th_engine *engine) {
+  for (uint32_t l = 0; l < engine->model->layer_count; l++) {
+    th_linear *layer = &engine->layers[l];
+    *layer = th_linear_init(&engine->model->layers[l], engine->parameter_count);
+    engine->parameter_count = layer->biases + layer->output_stride;
+  }
 }
 
 static void engine_destroy(th_engine *engine) {
@@ -77,6 +96,7 @@ static void engine_destroy(th_engine *engine) {
     free(engine->inputs[l]);
     free(engine->deltas[l]);
     free(engine->kept[l]);
+    free(engine->transposed[l]);
   }
   free(engine->slice_sums);
   free(engine->blocks);
@@ -102,6 +122,7 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
       .spec = spec,
       .model = plan->model,
       .data = plan->data,
+      .loops = th_loops_choose(),
       .split = plan->split,
       .training_rows = plan->training_rows,
       .nonlinearity = {.kind = spec->activation,
@@ -109,8 +130,11 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
                        .drop_threshold = th_dropout_threshold(spec->dropout),
                        .keep = (th_real)(1.0 - spec->dropout)},
   };
-  if (!forward_allocate(made, batch_rows > evaluate_rows ? batch_rows : evaluate_rows))
-    goto no_memory;
+  layers_init(made);
+  /* The losses are taken of whole groups of rows. */
+  uint64_t rows = batch_rows > evaluate_rows ? batch_rows : evaluate_rows;
+  rows = (rows + TH_LOSS_ROWS - 1) / TH_LOSS_ROWS * TH_LOSS_ROWS;
+  if (!forward_allocate(made, rows)) goto no_memory;
   if (plan->training_rows > 0 && !training_allocate(made, batch_rows)) goto no_memory;
   *engine = made;
   return TH_OK;
@@ -124,12 +148,13 @@ no_memory:
 }
 
 static void array_read(const th_engine *engine, const th_real *array, th_real *copy) {
-  size_t bytes = engine->model->parameters * sizeof *copy;
   if (copy == NULL) return;
-  if (array == NULL)
-    memset(copy, 0, bytes);
-  else
-    memcpy(copy, array, bytes);
+  if (array == NULL) {
+    memset(copy, 0, engine->model->parameters * sizeof *copy);
+    return;
+  }
+  for (uint32_t l = 0; l < engine->model->layer_count; l++)
+    th_linear_read(&engine->layers[l], &engine->model->layers[l], array, copy);
 }
 
 static th_error engine_read(const th_engine *engine, const th_engine_state *state) {
@@ -141,16 +166,24 @@ static th_error engine_read(const th_engine *engine, const th_engine_state *stat
 }
 
 static void array_write(const th_engine *engine, const th_real *copy, th_real *array) {
-  if (copy != NULL && array != NULL) memcpy(array, copy, engine->model->parameters * sizeof *copy);
+  if (copy == NULL || array == NULL) return;
+  for (uint32_t l = 0; l < engine->model->layer_count; l++)
+    th_linear_write(&engine->layers[l], &engine->model->layers[l], copy, array);
 }
 
 /* The best parameters have memory from the first time that there are any. */
 static th_error best_allocate(th_engine *engine) {
   if (engine->best == NULL)
-    engine->best = array_allocate(engine->model->parameters, 1, sizeof(th_real));
+    engine->best = array_allocate(engine->parameter_count, 1, sizeof(th_real));
   if (engine->best != NULL) return TH_OK;
   return th_fail(TH_ERR_SYSTEM, "no memory to keep the best of %" PRIu64 " parameters",
                  engine->model->parameters);
+}
+
+static void engine_transpose(const th_engine *engine) {
+  for (uint32_t l = 0; l < engine->model->layer_count; l++)
+    th_linear_transpose(&engine->layers[l], engine->loops, 0, engine->layers[l].inputs,
+                        engine->parameters, engine->transposed[l]);
 }
 
 static th_error engine_write(th_engine *engine, const th_engine_state *state) {
@@ -160,17 +193,21 @@ static th_error engine_write(th_engine *engine, const th_engine_state *state) {
   array_write(engine, state->moment1, engine->moment1);
   array_write(engine, state->moment2, engine->moment2);
   array_write(engine, state->best, engine->best);
+  engine_transpose(engine);
   return TH_OK;
 }
 
 static th_error engine_keep_best(th_engine *engine) {
   th_error error = best_allocate(engine);
-  if (error == TH_OK) array_write(engine, engine->parameters, engine->best);
+  if (error == TH_OK)
+    memcpy(engine->best, engine->parameters, engine->parameter_count * sizeof *engine->best);
   return error;
 }
 
 static th_error engine_restore_best(th_engine *engine) {
-  array_write(engine, engine->best, engine->parameters);
+  if (engine->best == NULL) return TH_OK;
+  memcpy(engine->parameters, engine->best, engine->parameter_count * sizeof *engine->best);
+  engine_transpose(engine);
   return TH_OK;
 }
 

@@ -3,49 +3,60 @@
 #define TH_KERNELS_CPU_ENGINE_H
 
 #include "kernels/backend.h"
-#include "kernels/cpu/loops.h"
+#include "kernels/cpu/linear.h"
 
 #define th_engine_train TH_REAL_SYMBOL(th_engine_train)
 #define th_engine_evaluate TH_REAL_SYMBOL(th_engine_evaluate)
 
-/* Both are constants, never a function of the number of threads: they fix the order of all sums.
- * 64 is where the BLAS comes within 5 % of its best on the weights it must repack for each call. */
+/* All are constants, never a function of the number of threads: they fix the order of all sums.
+ * 64 rows are where the BLAS comes within 5 % of its best on the weights it must repack for each
+ * call, and what a small net takes through all layers in the cache. */
 #define TH_SLICE_ROWS 64
-#define TH_BLOCK_OUTPUTS TH_COLUMN_SUMS_MAX
+/* The same for the BLAS's gradients; smaller for small layers, or two threads could not share them
+ * evenly. Whole tiles of kernels/cpu/product.h. */
+#define TH_BLOCK_INPUTS_WIDE 64
+#define TH_BLOCK_INPUTS 24
 
 /* Enough slices for 16 cores, and less memory than any data set of that many rows. */
 #define TH_EVALUATE_ROWS (16 * TH_SLICE_ROWS)
 
-/** Some outputs of a layer: the unit of the phase that updates parameters. */
+/** Some inputs of a layer, and all weights from them: the unit of the phase that updates
+ * parameters. The layer's last block has the biases too. */
 typedef struct th_block {
   uint32_t layer;
   uint32_t first;
-  uint32_t outputs;
+  uint32_t inputs;
 } th_block;
 
 struct th_engine {
   const th_spec *spec;
   const th_model *model;
   const th_data *data;
+  const th_loops *loops;
   th_permutation split;
   uint32_t training_rows;
   th_nonlinearity nonlinearity;
 
+  th_linear layers[TH_MODEL_LAYERS_MAX];
+  /** [parameter_count]: all layers as kernels/cpu/linear.h has them. */
   th_real *parameters;
   th_real *gradients;
   th_real *moment1, *moment2; /**< NULL if the optimizer has none */
   th_real *best; /**< NULL until there is one */
+  uint64_t parameter_count;
+  /** The weights of small layers once more, for the products backward. */
+  th_real *transposed[TH_MODEL_LAYERS_MAX];
 
   th_block *blocks;
   uint32_t block_count;
 
-  /** [rows, inputs] of each layer; the first are rows of the data, the others follow an
+  /** [rows, input_stride] of each layer; the first are rows of the data, the others follow an
    * activation. */
   th_real *inputs[TH_MODEL_LAYERS_MAX];
-  /** [rows, outputs] of each layer: the loss's gradient there. The last layer's begin as its
+  /** [rows, output_stride] of each layer: the loss's gradient there. The last layer's begin as its
    * logits. */
   th_real *deltas[TH_MODEL_LAYERS_MAX];
-  uint8_t *kept[TH_MODEL_LAYERS_MAX]; /**< [rows, outputs], with dropout */
+  uint8_t *kept[TH_MODEL_LAYERS_MAX]; /**< [rows, output_stride], with dropout */
   th_sums *slice_sums;
 };
 

@@ -1,8 +1,6 @@
 /* A step in two phases with the team's barrier between them: rows, then parameters
  * (docs/architecture.md, "The same result everywhere"). */
-#include "kernels/cpu/blas.h"
 #include "kernels/cpu/engine.h"
-#include "kernels/loss.h"
 
 /* What one loop of the team works on. */
 typedef struct th_batch {
@@ -31,80 +29,86 @@ static th_slice slice_at(const th_batch *batch, uint32_t index) {
   return (th_slice){.first = first, .rows = left < TH_SLICE_ROWS ? left : TH_SLICE_ROWS};
 }
 
-/* Which row of the data set is the i'th of the batch. */
-static uint32_t batch_row(const th_batch *batch, uint32_t i) {
-  uint32_t position = batch->first + i;
-  if (batch->order != NULL) position = th_permutation_at(batch->order, position);
-  return th_permutation_at(&batch->engine->split, position);
+/* Which rows of the data set a slice is made of. */
+static void slice_rows(const th_batch *batch, th_slice slice, uint32_t *rows) {
+  const th_loops *loops = batch->engine->loops;
+  for (uint32_t i = 0; i < slice.rows; i++) rows[i] = batch->first + slice.first + i;
+  if (batch->order != NULL) loops->permute(batch->order, slice.rows, rows);
+  loops->permute(&batch->engine->split, slice.rows, rows);
 }
 
 static void slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows) {
   const th_data *data = batch->engine->data;
-  th_real *values = batch->engine->inputs[0] + (size_t)slice.first * data->width;
-  for (uint32_t i = 0; i < slice.rows; i++, values += data->width) {
+  uint32_t stride = batch->engine->layers[0].input_stride;
+  th_real *values = batch->engine->inputs[0] + (size_t)slice.first * stride;
+  for (uint32_t i = 0; i < slice.rows; i++, values += stride) {
     const float *features = data->features + (size_t)rows[i] * data->width;
     for (uint32_t c = 0; c < data->width; c++) values[c] = features[c];
   }
 }
 
-static void layer_drop(const th_batch *batch, th_slice slice, uint32_t l, th_real *values) {
+/* What a hidden layer does to its products. */
+static void layer_activate(const th_batch *batch, th_slice slice, uint32_t l, th_real *values) {
   const th_engine *engine = batch->engine;
-  uint32_t width = engine->model->layers[l].outputs;
+  const th_loops *loops = engine->loops;
+  uint32_t stride = engine->layers[l].output_stride;
+  loops->activate(&engine->nonlinearity, slice.rows, stride,
+                  engine->parameters + engine->layers[l].biases, values);
+  if (batch->order == NULL || engine->nonlinearity.drop_threshold == 0) return;
   th_dropout_place place = {
       .seed = engine->spec->seed, .step = (uint32_t)batch->step, .row = slice.first, .layer = l};
-  th_loops_drop(&engine->nonlinearity, &place, slice.rows, width, values,
-                engine->kept[l] + (size_t)slice.first * width);
+  loops->drop(&engine->nonlinearity, &place, slice.rows, stride, values,
+              engine->kept[l] + (size_t)slice.first * stride);
 }
 
 static void slice_forward(const th_batch *batch, th_slice slice) {
   const th_engine *engine = batch->engine;
   uint32_t last = engine->model->layer_count - 1;
   for (uint32_t l = 0; l <= last; l++) {
-    const th_layer *layer = &engine->model->layers[l];
-    const th_real *biases = engine->parameters + layer->biases;
+    const th_linear *layer = &engine->layers[l];
     th_real *result = (l == last ? engine->deltas[l] : engine->inputs[l + 1]) +
-                      (size_t)slice.first * layer->outputs;
-    blas_forward(slice.rows, layer->inputs, layer->outputs,
-                 engine->inputs[l] + (size_t)slice.first * layer->inputs,
-                 engine->parameters + layer->weights, result);
-    if (l == last) {
-      th_loops_bias(slice.rows, layer->outputs, biases, result);
-    } else {
-      th_loops_activate(&engine->nonlinearity, slice.rows, layer->outputs, biases, result);
-      if (batch->order != NULL && engine->nonlinearity.drop_threshold > 0)
-        layer_drop(batch, slice, l, result);
-    }
+                      (size_t)slice.first * layer->output_stride;
+    th_linear_forward(layer, engine->loops, slice.rows,
+                      engine->inputs[l] + (size_t)slice.first * layer->input_stride,
+                      engine->parameters, result);
+    if (l == last)
+      engine->loops->bias(slice.rows, layer->output_stride, engine->parameters + layer->biases,
+                          result);
+    else
+      layer_activate(batch, slice, l, result);
   }
+}
+
+/* The slice's rows of the last layer. */
+static th_real *slice_logits(const th_batch *batch, th_slice slice) {
+  uint32_t last = batch->engine->model->layer_count - 1;
+  return batch->engine->deltas[last] +
+         (size_t)slice.first * batch->engine->layers[last].output_stride;
 }
 
 /* Turn the slice's logits into the loss's gradient at them, and sum up loss and hits. */
 static th_sums slice_loss(const th_batch *batch, th_slice slice, const uint32_t *rows) {
   const th_engine *engine = batch->engine;
-  uint32_t classes = engine->model->classes;
-  th_real *logits = engine->deltas[engine->model->layer_count - 1] + (size_t)slice.first * classes;
-  th_real scale = TH_REAL(1.0) / (th_real)batch->rows;
-  th_sums sums = {.rows = slice.rows};
-  for (uint32_t i = 0; i < slice.rows; i++, logits += classes) {
-    uint32_t label = (uint32_t)engine->data->labels[rows[i]];
-    th_real sum;
-    sums.correct += th_loss_argmax(logits, classes) == label;
-    sums.loss += (double)th_loss_cross_entropy(logits, classes, label, &sum);
-    th_loss_cross_entropy_gradient(logits, classes, label, sum, scale);
-  }
-  return sums;
+  const th_linear *layer = &engine->layers[engine->model->layer_count - 1];
+  uint32_t labels[TH_SLICE_ROWS];
+  for (uint32_t i = 0; i < slice.rows; i++) labels[i] = (uint32_t)engine->data->labels[rows[i]];
+  th_loss loss =
+      engine->loops->cross_entropy(slice.rows, layer->outputs, layer->output_stride, labels,
+                                   TH_REAL(1.0) / (th_real)batch->rows, slice_logits(batch, slice));
+  return (th_sums){.loss = loss.sum, .correct = loss.correct, .rows = slice.rows};
 }
 
 static void slice_backward(const th_batch *batch, th_slice slice) {
   const th_engine *engine = batch->engine;
   for (uint32_t l = engine->model->layer_count - 1; l > 0; l--) {
-    const th_layer *layer = &engine->model->layers[l];
-    size_t below = (size_t)slice.first * layer->inputs;
-    blas_backward(slice.rows, layer->inputs, layer->outputs,
-                  engine->deltas[l] + (size_t)slice.first * layer->outputs,
-                  engine->parameters + layer->weights, engine->deltas[l - 1] + below);
+    const th_linear *layer = &engine->layers[l];
+    size_t below = (size_t)slice.first * layer->input_stride;
+    th_linear_backward(layer, engine->loops, slice.rows,
+                       engine->deltas[l] + (size_t)slice.first * layer->output_stride,
+                       engine->parameters, engine->transposed[l], engine->deltas[l - 1] + below);
     const uint8_t *kept = engine->kept[l - 1] == NULL ? NULL : engine->kept[l - 1] + below;
-    th_loops_backward(&engine->nonlinearity, (uint64_t)slice.rows * layer->inputs,
-                      engine->inputs[l] + below, kept, engine->deltas[l - 1] + below);
+    engine->loops->backward(&engine->nonlinearity, (uint64_t)slice.rows * layer->input_stride,
+                            engine->inputs[l] + below, kept, engine->deltas[l - 1] + below);
   }
 }
 
@@ -113,27 +117,29 @@ static void slice_train(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   th_slice slice = slice_at(batch, index);
   uint32_t rows[TH_SLICE_ROWS];
-  for (uint32_t i = 0; i < slice.rows; i++) rows[i] = batch_row(batch, slice.first + i);
+  slice_rows(batch, slice, rows);
   slice_gather(batch, slice, rows);
   slice_forward(batch, slice);
   batch->engine->slice_sums[index] = slice_loss(batch, slice, rows);
   slice_backward(batch, slice);
 }
 
+static void logits_copy(const th_batch *batch, th_slice slice) {
+  uint32_t classes = batch->engine->model->classes;
+  const th_real *logits = slice_logits(batch, slice);
+  for (uint32_t i = 0; i < slice.rows; i++, logits += th_panel_round(classes))
+    memcpy(batch->logits + (size_t)(slice.first + i) * classes, logits, classes * sizeof *logits);
+}
+
 static void slice_evaluate(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   const th_engine *engine = batch->engine;
   th_slice slice = slice_at(batch, index);
-  uint32_t classes = engine->model->classes;
   uint32_t rows[TH_SLICE_ROWS];
-  for (uint32_t i = 0; i < slice.rows; i++) rows[i] = batch_row(batch, slice.first + i);
+  slice_rows(batch, slice, rows);
   slice_gather(batch, slice, rows);
   slice_forward(batch, slice);
-  if (batch->logits != NULL) {
-    size_t place = (size_t)slice.first * classes;
-    memcpy(batch->logits + place, engine->deltas[engine->model->layer_count - 1] + place,
-           (size_t)slice.rows * classes * sizeof(th_real));
-  }
+  if (batch->logits != NULL) logits_copy(batch, slice);
   th_sums none = {.rows = slice.rows};
   engine->slice_sums[index] = engine->data->labels == NULL ? none : slice_loss(batch, slice, rows);
 }
@@ -144,21 +150,23 @@ static void block_update(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   const th_engine *engine = batch->engine;
   th_block block = engine->blocks[index];
-  const th_layer *layer = &engine->model->layers[block.layer];
-  uint64_t weights = layer->weights + (uint64_t)block.first * layer->inputs;
-  uint64_t biases = layer->biases + block.first;
-  const th_real *deltas = engine->deltas[block.layer] + block.first;
-  blas_gradient(batch->rows, layer->inputs, layer->outputs, block.outputs, deltas,
-                engine->inputs[block.layer], engine->gradients + weights);
-  th_loops_column_sums(batch->rows, block.outputs, layer->outputs, deltas,
-                       engine->gradients + biases);
-  uint64_t starts[] = {weights, biases};
-  uint64_t counts[] = {(uint64_t)block.outputs * layer->inputs, block.outputs};
-  for (int i = 0; i < 2; i++)
-    th_loops_optimize(&batch->optimizer, counts[i], engine->gradients + starts[i],
-                      engine->parameters + starts[i],
-                      engine->moment1 == NULL ? NULL : engine->moment1 + starts[i],
-                      engine->moment2 == NULL ? NULL : engine->moment2 + starts[i]);
+  const th_linear *layer = &engine->layers[block.layer];
+  uint64_t start = layer->weights + (uint64_t)block.first * layer->output_stride;
+  uint64_t count = (uint64_t)block.inputs * layer->output_stride;
+  th_linear_gradient(layer, engine->loops, batch->rows, block.first, block.inputs,
+                     engine->inputs[block.layer], engine->deltas[block.layer],
+                     engine->gradients + start);
+  if (block.first + block.inputs == layer->inputs) {
+    engine->loops->column_sums(batch->rows, layer->output_stride, engine->deltas[block.layer],
+                               engine->gradients + layer->biases);
+    count += layer->output_stride;
+  }
+  engine->loops->optimize(&batch->optimizer, count, engine->gradients + start,
+                          engine->parameters + start,
+                          engine->moment1 == NULL ? NULL : engine->moment1 + start,
+                          engine->moment2 == NULL ? NULL : engine->moment2 + start);
+  th_linear_transpose(layer, engine->loops, block.first, block.inputs, engine->parameters,
+                      engine->transposed[block.layer]);
 }
 
 /* In the order of the slices, whoever computed them. */

@@ -1,90 +1,138 @@
+/* Compiled once for each instruction set: the build says TH_LOOPS, the symbol's name, TH_LOOPS_NAME
+ * for people, and TH_VECTOR_BYTES. */
 #include "kernels/cpu/loops.h"
 
 #include "kernels/activation.h"
+#include "kernels/cpu/product.h"
+#include "kernels/loss.h"
 
-/* Compiled for each of these instruction sets; the loader picks the best one that the processor
- * has. Not under a sanitizer, whose runtime is not up yet when the loader asks. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define FOR_EVERY_PROCESSOR
-#endif
+static void transpose(uint32_t rows, uint32_t columns, const th_real *restrict values,
+                      size_t stride, th_real *restrict result, size_t result_stride) {
+  for (uint32_t c = 0; c < columns; c++)
+    for (uint32_t r = 0; r < rows; r++) result[c * result_stride + r] = values[r * stride + c];
+}
 
-FOR_EVERY_PROCESSOR
-void th_loops_bias(uint32_t rows, uint32_t width, const th_real *biases, th_real *values) {
+/* With the number of rounds a constant, a pass has no loop inside and the loop over places
+ * vectorizes. */
+static void permute_wide(const th_permutation *order, uint32_t count, uint32_t *restrict places) {
+  th_permutation o = *order;
+  o.rounds = TH_PERMUTATION_ROUNDS_WIDE;
+  uint32_t outside = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    places[i] = th_permutation_pass(&o, places[i]);
+    outside |= places[i] >= o.count;
+  }
+  while (outside != 0) {
+    outside = 0;
+    for (uint32_t i = 0; i < count; i++) {
+      uint32_t next = th_permutation_pass(&o, places[i]);
+      places[i] = places[i] >= o.count ? next : places[i];
+      outside |= places[i] >= o.count;
+    }
+  }
+}
+
+static void permute(const th_permutation *order, uint32_t count, uint32_t *places) {
+  if (order->rounds == TH_PERMUTATION_ROUNDS_WIDE) {
+    permute_wide(order, count, places);
+    return;
+  }
+  for (uint32_t i = 0; i < count; i++) places[i] = th_permutation_at(order, places[i]);
+}
+
+static void bias(uint32_t rows, uint32_t width, const th_real *restrict biases,
+                 th_real *restrict values) {
   for (uint32_t r = 0; r < rows; r++, values += width)
     for (uint32_t c = 0; c < width; c++) values[c] += biases[c];
 }
 
 /* With `kind` a constant at each place of use, so that no loop holds a choice. */
-TH_HOST_DEVICE void activate(th_activation kind, th_real negative_slope, uint32_t rows,
-                             uint32_t width, const th_real *restrict biases,
-                             th_real *restrict values) {
+TH_HOST_DEVICE void activate_by(th_activation kind, th_real negative_slope, uint32_t rows,
+                                uint32_t width, const th_real *restrict biases,
+                                th_real *restrict values) {
   for (uint32_t r = 0; r < rows; r++, values += width)
     for (uint32_t c = 0; c < width; c++)
       values[c] = th_activation_value(kind, negative_slope, values[c] + biases[c]);
 }
 
-FOR_EVERY_PROCESSOR
-void th_loops_activate(const th_nonlinearity *f, uint32_t rows, uint32_t width,
-                       const th_real *biases, th_real *values) {
+static void activate(const th_nonlinearity *f, uint32_t rows, uint32_t width, const th_real *biases,
+                     th_real *values) {
   switch (f->kind) {
     case TH_ACTIVATION_RELU:
-      activate(TH_ACTIVATION_RELU, 0, rows, width, biases, values);
+      activate_by(TH_ACTIVATION_RELU, 0, rows, width, biases, values);
       return;
     case TH_ACTIVATION_LEAKY_RELU:
-      activate(TH_ACTIVATION_LEAKY_RELU, f->negative_slope, rows, width, biases, values);
+      activate_by(TH_ACTIVATION_LEAKY_RELU, f->negative_slope, rows, width, biases, values);
       return;
     case TH_ACTIVATION_TANH:
-      activate(TH_ACTIVATION_TANH, 0, rows, width, biases, values);
+      activate_by(TH_ACTIVATION_TANH, 0, rows, width, biases, values);
       return;
     case TH_ACTIVATION_SIGMOID:
-      activate(TH_ACTIVATION_SIGMOID, 0, rows, width, biases, values);
+      activate_by(TH_ACTIVATION_SIGMOID, 0, rows, width, biases, values);
       return;
   }
 }
 
 /* Random blocks are made this many at a time, which vectorizes, and then used from the cache. */
-#define DROP_BLOCKS 16
-#define DROP_COLUMNS (DROP_BLOCKS * TH_DROPOUT_COLUMNS)
+#define DROP_BLOCKS 64
 
-/* The bits of DROP_COLUMNS columns of a row, from one that begins a block. */
-TH_HOST_DEVICE void drop_bits(const th_dropout_place *place, uint32_t row, uint32_t first_block,
-                              uint16_t *restrict bits) {
-  for (uint32_t b = 0; b < DROP_BLOCKS; b++) {
-    th_philox block = th_philox_at(place->seed, place->step, row, place->layer, first_block + b);
+typedef struct drop_chunk {
+  uint32_t rows[DROP_BLOCKS];
+  uint32_t blocks[DROP_BLOCKS]; /* within the row */
+  uint16_t bits[DROP_BLOCKS][TH_DROPOUT_COLUMNS];
+} drop_chunk;
+
+TH_HOST_DEVICE void chunk_draw(const th_dropout_place *place, drop_chunk *chunk) {
+  for (uint32_t i = 0; i < DROP_BLOCKS; i++) {
+    th_philox block = th_philox_at(place->seed, place->step, place->row + chunk->rows[i],
+                                   place->layer, chunk->blocks[i]);
     for (uint32_t lane = 0; lane < TH_DROPOUT_COLUMNS; lane++)
-      bits[b * TH_DROPOUT_COLUMNS + lane] = th_dropout_bits(block, lane);
+      chunk->bits[i][lane] = th_dropout_bits(block, lane);
   }
 }
 
-TH_HOST_DEVICE void drop_columns(const th_nonlinearity *f, const uint16_t *restrict bits,
-                                 uint32_t columns, th_real *restrict values,
-                                 uint8_t *restrict kept) {
+TH_HOST_DEVICE void chunk_apply(const th_nonlinearity *f, const drop_chunk *chunk, uint32_t count,
+                                th_real *restrict values, uint8_t *restrict kept) {
   th_real scale = 1 / f->keep;
   uint32_t threshold = f->drop_threshold;
-  for (uint32_t c = 0; c < columns; c++) {
-    kept[c] = bits[c] >= threshold;
-    values[c] = bits[c] >= threshold ? values[c] * scale : 0;
-  }
-}
-
-FOR_EVERY_PROCESSOR
-void th_loops_drop(const th_nonlinearity *f, const th_dropout_place *place, uint32_t rows,
-                   uint32_t width, th_real *values, uint8_t *kept) {
-  uint16_t bits[DROP_COLUMNS];
-  for (uint32_t r = 0; r < rows; r++, values += width, kept += width)
-    for (uint32_t c = 0; c < width; c += DROP_COLUMNS) {
-      drop_bits(place, place->row + r, c / TH_DROPOUT_COLUMNS, bits);
-      drop_columns(f, bits, width - c < DROP_COLUMNS ? width - c : DROP_COLUMNS, values + c,
-                   kept + c);
+  for (uint32_t i = 0; i < count; i++)
+    for (uint32_t lane = 0; lane < TH_DROPOUT_COLUMNS; lane++) {
+      uint32_t c = i * TH_DROPOUT_COLUMNS + lane;
+      uint32_t bits = chunk->bits[i][lane];
+      kept[c] = bits >= threshold;
+      values[c] = bits >= threshold ? values[c] * scale : 0;
     }
 }
 
-TH_HOST_DEVICE void backward(th_activation kind, const th_nonlinearity *f, uint64_t count,
-                             const th_real *restrict values, const uint8_t *restrict kept,
-                             th_real *restrict deltas) {
+/* Padded rows are whole blocks, so the blocks of all rows are one sequence, as the values are. */
+static void drop(const th_nonlinearity *f, const th_dropout_place *place, uint32_t rows,
+                 uint32_t width, th_real *values, uint8_t *kept) {
+  uint32_t row_blocks = width / TH_DROPOUT_COLUMNS;
+  uint64_t left = (uint64_t)rows * row_blocks;
+  uint32_t row = 0;
+  uint32_t block = 0;
+  drop_chunk chunk;
+  while (left > 0) {
+    uint32_t count = left < DROP_BLOCKS ? (uint32_t)left : DROP_BLOCKS;
+    for (uint32_t i = 0; i < DROP_BLOCKS; i++) {
+      chunk.rows[i] = row;
+      chunk.blocks[i] = block++;
+      if (block == row_blocks) {
+        block = 0;
+        row++;
+      }
+    }
+    chunk_draw(place, &chunk);
+    chunk_apply(f, &chunk, count, values, kept);
+    values += (size_t)count * TH_DROPOUT_COLUMNS;
+    kept += (size_t)count * TH_DROPOUT_COLUMNS;
+    left -= count;
+  }
+}
+
+TH_HOST_DEVICE void backward_by(th_activation kind, const th_nonlinearity *f, uint64_t count,
+                                const th_real *restrict values, const uint8_t *restrict kept,
+                                th_real *restrict deltas) {
   th_real slope = f->negative_slope;
   th_real keep = f->keep;
   th_real scale = 1 / keep;
@@ -92,43 +140,117 @@ TH_HOST_DEVICE void backward(th_activation kind, const th_nonlinearity *f, uint6
     for (uint64_t i = 0; i < count; i++) deltas[i] *= th_activation_slope(kind, slope, values[i]);
   else
     /* The value was scaled after the activation; undone, it tells the slope. */
-    for (uint64_t i = 0; i < count; i++)
-      deltas[i] =
-          kept[i] ? deltas[i] * scale * th_activation_slope(kind, slope, values[i] * keep) : 0;
+    for (uint64_t i = 0; i < count; i++) {
+      th_real passed = deltas[i] * scale * th_activation_slope(kind, slope, values[i] * keep);
+      deltas[i] = kept[i] ? passed : 0;
+    }
 }
 
-FOR_EVERY_PROCESSOR
-void th_loops_backward(const th_nonlinearity *f, uint64_t count, const th_real *values,
-                       const uint8_t *kept, th_real *deltas) {
+static void backward(const th_nonlinearity *f, uint64_t count, const th_real *values,
+                     const uint8_t *kept, th_real *deltas) {
   switch (f->kind) {
     case TH_ACTIVATION_RELU:
-      backward(TH_ACTIVATION_RELU, f, count, values, kept, deltas);
+      backward_by(TH_ACTIVATION_RELU, f, count, values, kept, deltas);
       return;
     case TH_ACTIVATION_LEAKY_RELU:
-      backward(TH_ACTIVATION_LEAKY_RELU, f, count, values, kept, deltas);
+      backward_by(TH_ACTIVATION_LEAKY_RELU, f, count, values, kept, deltas);
       return;
     case TH_ACTIVATION_TANH:
-      backward(TH_ACTIVATION_TANH, f, count, values, kept, deltas);
+      backward_by(TH_ACTIVATION_TANH, f, count, values, kept, deltas);
       return;
     case TH_ACTIVATION_SIGMOID:
-      backward(TH_ACTIVATION_SIGMOID, f, count, values, kept, deltas);
+      backward_by(TH_ACTIVATION_SIGMOID, f, count, values, kept, deltas);
       return;
   }
 }
 
-FOR_EVERY_PROCESSOR
-void th_loops_column_sums(uint32_t rows, uint32_t columns, uint32_t stride, const th_real *values,
-                          th_real *sums) {
-  double totals[TH_COLUMN_SUMS_MAX] = {0};
-  for (uint32_t r = 0; r < rows; r++, values += stride)
-    for (uint32_t c = 0; c < columns; c++) totals[c] += (double)values[c];
-  for (uint32_t c = 0; c < columns; c++) sums[c] = (th_real)totals[c];
+/* Beyond so many classes, the same column of TH_LOSS_ROWS rows no longer stays in the cache from
+ * one loop over the classes to the next; then a row is long enough to be worked on alone. */
+#define SIDE_BY_SIDE_CLASSES_MAX 64
+
+/* What kernels/loss.h does to one row, for TH_LOSS_ROWS rows at once: with few classes, the rows
+ * are the longer side. Rows beyond the batch are computed and not counted. */
+TH_HOST_DEVICE void losses_side_by_side(uint32_t classes, size_t stride,
+                                        const uint32_t *restrict labels, th_real scale,
+                                        th_real *restrict logits, th_real *restrict losses,
+                                        uint32_t *restrict said) {
+  th_real largest[TH_LOSS_ROWS];
+  th_real at_label[TH_LOSS_ROWS];
+  th_real total[TH_LOSS_ROWS] = {0};
+  for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) {
+    largest[i] = logits[i * stride];
+    said[i] = 0;
+  }
+  for (uint32_t c = 1; c < classes; c++)
+    for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) {
+      th_real z = logits[i * stride + c];
+      said[i] = z > largest[i] ? c : said[i];
+      largest[i] = z > largest[i] ? z : largest[i];
+    }
+  for (uint32_t i = 0; i < TH_LOSS_ROWS; i++)
+    at_label[i] = logits[i * stride + labels[i]] - largest[i];
+  for (uint32_t c = 0; c < classes; c++)
+    for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) {
+      th_real e = th_real_exp(logits[i * stride + c] - largest[i]);
+      logits[i * stride + c] = e;
+      total[i] += e;
+    }
+  for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) {
+    losses[i] = th_real_log(total[i]) - at_label[i];
+    total[i] = scale / total[i];
+  }
+  for (uint32_t c = 0; c < classes; c++)
+    for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) logits[i * stride + c] *= total[i];
+  for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) logits[i * stride + labels[i]] -= scale;
 }
 
-FOR_EVERY_PROCESSOR
-void th_loops_optimize(const th_optimizer *optimizer, uint64_t count,
-                       const th_real *restrict gradients, th_real *restrict parameters,
-                       th_real *restrict moment1, th_real *restrict moment2) {
+static th_loss cross_entropy_few(uint32_t rows, uint32_t classes, uint32_t stride,
+                                 const uint32_t *labels, th_real scale, th_real *logits) {
+  th_loss loss = {0};
+  for (uint32_t first = 0; first < rows; first += TH_LOSS_ROWS) {
+    uint32_t count = rows - first < TH_LOSS_ROWS ? rows - first : TH_LOSS_ROWS;
+    uint32_t label[TH_LOSS_ROWS] = {0};
+    uint32_t said[TH_LOSS_ROWS];
+    th_real losses[TH_LOSS_ROWS];
+    for (uint32_t i = 0; i < count; i++) label[i] = labels[first + i];
+    losses_side_by_side(classes, stride, label, scale, logits + (size_t)first * stride, losses,
+                        said);
+    for (uint32_t i = 0; i < count; i++) {
+      loss.sum += (double)losses[i];
+      loss.correct += said[i] == label[i];
+    }
+  }
+  return loss;
+}
+
+static th_loss cross_entropy(uint32_t rows, uint32_t classes, uint32_t stride,
+                             const uint32_t *labels, th_real scale, th_real *logits) {
+  if (classes <= SIDE_BY_SIDE_CLASSES_MAX)
+    return cross_entropy_few(rows, classes, stride, labels, scale, logits);
+  th_loss loss = {0};
+  for (uint32_t i = 0; i < rows; i++, logits += stride) {
+    th_real sum;
+    loss.correct += th_loss_argmax(logits, classes) == labels[i];
+    loss.sum += (double)th_loss_cross_entropy(logits, classes, labels[i], &sum);
+    th_loss_cross_entropy_gradient(logits, classes, labels[i], sum, scale);
+  }
+  return loss;
+}
+
+static void column_sums(uint32_t rows, uint32_t width, const th_real *restrict values,
+                        th_real *restrict sums) {
+  for (uint32_t first = 0; first < width; first += TH_PANEL) {
+    double totals[TH_PANEL] = {0};
+    const th_real *panel = values + first;
+    for (uint32_t r = 0; r < rows; r++, panel += width)
+      for (uint32_t c = 0; c < TH_PANEL; c++) totals[c] += (double)panel[c];
+    for (uint32_t c = 0; c < TH_PANEL; c++) sums[first + c] = (th_real)totals[c];
+  }
+}
+
+static void optimize(const th_optimizer *optimizer, uint64_t count,
+                     const th_real *restrict gradients, th_real *restrict parameters,
+                     th_real *restrict moment1, th_real *restrict moment2) {
   /* A copy that nothing points to, or the stores below would force it to be read again. */
   th_optimizer o = *optimizer;
   switch (o.kind) {
@@ -149,3 +271,19 @@ void th_loops_optimize(const th_optimizer *optimizer, uint64_t count,
       return;
   }
 }
+
+extern const th_loops TH_LOOPS;
+
+const th_loops TH_LOOPS = {
+    .name = TH_LOOPS_NAME,
+    .product = product,
+    .transpose = transpose,
+    .permute = permute,
+    .bias = bias,
+    .activate = activate,
+    .drop = drop,
+    .backward = backward,
+    .cross_entropy = cross_entropy,
+    .column_sums = column_sums,
+    .optimize = optimize,
+};

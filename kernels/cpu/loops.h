@@ -1,18 +1,45 @@
-/** The element-wise loops of a step: kernels/activation.h and its like, over arrays. */
+/**
+ * The loops of a step, over arrays: matrix products for small layers, and kernels/activation.h and
+ * its like for every element.
+ *
+ * One source is compiled for each instruction set that pays; th_loops_choose picks once. All rows
+ * of an array are padded to whole panels, so no hot loop has a tail: a loop may read and write
+ * the padding, which is never looked at, and a product leaves zeros there if `right` has zeros.
+ */
 #ifndef TH_KERNELS_CPU_LOOPS_H
 #define TH_KERNELS_CPU_LOOPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "kernels/optimizer.h"
 #include "kernels/random.h"
 #include "kernels/real.h"
 #include "kernels/spec.h"
 
-#define th_loops_bias TH_REAL_SYMBOL(th_loops_bias)
-#define th_loops_activate TH_REAL_SYMBOL(th_loops_activate)
-#define th_loops_drop TH_REAL_SYMBOL(th_loops_drop)
-#define th_loops_backward TH_REAL_SYMBOL(th_loops_backward)
-#define th_loops_column_sums TH_REAL_SYMBOL(th_loops_column_sums)
-#define th_loops_optimize TH_REAL_SYMBOL(th_loops_optimize)
+/** Rows are padded to a multiple of so many numbers: a cache line, the longest vector there is. */
+#define TH_PANEL 16
+
+/** A row's length with its padding. */
+static inline uint32_t th_panel_round(uint32_t width) {
+  return (width + TH_PANEL - 1) / TH_PANEL * TH_PANEL;
+}
+
+/**
+ * result [rows, columns] = left [rows, depth] · right [depth, columns].
+ *
+ * Strides are in numbers. Left has two, so that it may be a transposed matrix.
+ */
+typedef struct th_product {
+  uint32_t rows, depth;
+  uint32_t columns; /**< a multiple of TH_PANEL */
+  const th_real *left;
+  size_t left_row, left_depth; /**< from one row to the next, from one of its numbers to the next */
+  const th_real *right;
+  size_t right_stride;
+  th_real *result;
+  size_t result_stride;
+} th_product;
 
 /** What happens to the outputs of a hidden layer. */
 typedef struct th_nonlinearity {
@@ -30,34 +57,74 @@ typedef struct th_dropout_place {
   uint32_t layer;
 } th_dropout_place;
 
-/** values [rows, width] += biases [width]. */
-void th_loops_bias(uint32_t rows, uint32_t width, const th_real *biases, th_real *values);
+/** Rows whose losses are taken side by side. */
+#define TH_LOSS_ROWS 16
 
-/** values [rows, width] = f(values + biases). */
-void th_loops_activate(const th_nonlinearity *f, uint32_t rows, uint32_t width,
-                       const th_real *biases, th_real *values);
+/** The losses of a slice. */
+typedef struct th_loss {
+  double sum;
+  uint64_t correct;
+} th_loss;
 
-/** values [rows, width]: dropped to 0, or scaled by 1/keep. @param kept  [out] 0 or 1 for each. */
-void th_loops_drop(const th_nonlinearity *f, const th_dropout_place *place, uint32_t rows,
-                   uint32_t width, th_real *values, uint8_t *kept);
+/** The loops for one instruction set. Widths are padded ones, multiples of TH_PANEL. */
+typedef struct th_loops {
+  const char *name; /**< "AVX-512" */
 
-/**
- * deltas[i] *= the derivative at what th_loops_activate and th_loops_drop made of element i.
- *
- * @param kept  NULL without dropout.
- */
-void th_loops_backward(const th_nonlinearity *f, uint64_t count, const th_real *values,
-                       const uint8_t *kept, th_real *deltas);
+  /** A number's terms are added in the order of depth, whatever the shape around it. */
+  void (*product)(const th_product *product);
 
-/** The columns' sums are taken in double. This is the most columns of one call. */
-#define TH_COLUMN_SUMS_MAX 64
+  /** result [columns, rows] = the transpose of values [rows, columns]. Strides are row lengths. */
+  void (*transpose)(uint32_t rows, uint32_t columns, const th_real *values, size_t stride,
+                    th_real *result, size_t result_stride);
 
-/** sums [columns] of values [rows, columns], a part of rows that are `stride` long. */
-void th_loops_column_sums(uint32_t rows, uint32_t columns, uint32_t stride, const th_real *values,
-                          th_real *sums);
+  /** places[i] = th_permutation_at(order, places[i]). */
+  void (*permute)(const th_permutation *order, uint32_t count, uint32_t *places);
 
-/** One optimizer step over `count` parameters. Moments that the kind does not use may be NULL. */
-void th_loops_optimize(const th_optimizer *optimizer, uint64_t count, const th_real *gradients,
-                       th_real *parameters, th_real *moment1, th_real *moment2);
+  /** values [rows, width] += biases [width]. */
+  void (*bias)(uint32_t rows, uint32_t width, const th_real *biases, th_real *values);
+
+  /** values [rows, width] = f(values + biases). */
+  void (*activate)(const th_nonlinearity *f, uint32_t rows, uint32_t width, const th_real *biases,
+                   th_real *values);
+
+  /** values [rows, width]: dropped to 0, or scaled by 1/keep. @param kept  [out] 0 or 1 for each.
+   */
+  void (*drop)(const th_nonlinearity *f, const th_dropout_place *place, uint32_t rows,
+               uint32_t width, th_real *values, uint8_t *kept);
+
+  /**
+   * deltas[i] *= the derivative at what `activate` and `drop` made of element i.
+   *
+   * @param kept  NULL without dropout.
+   */
+  void (*backward)(const th_nonlinearity *f, uint64_t count, const th_real *values,
+                   const uint8_t *kept, th_real *deltas);
+
+  /**
+   * Turn logits into the gradient of the mean loss at them, and add up the losses.
+   *
+   * @param logits  [rows rounded up to TH_LOSS_ROWS, stride] [in,out]
+   * @param labels  [rows], below classes.
+   * @param scale   1 / rows of the batch.
+   */
+  th_loss (*cross_entropy)(uint32_t rows, uint32_t classes, uint32_t stride, const uint32_t *labels,
+                           th_real scale, th_real *logits);
+
+  /** sums [width] of values [rows, width], taken in double. */
+  void (*column_sums)(uint32_t rows, uint32_t width, const th_real *values, th_real *sums);
+
+  /** One optimizer step over `count` parameters. Moments that the kind does not use may be NULL. */
+  void (*optimize)(const th_optimizer *optimizer, uint64_t count, const th_real *gradients,
+                   th_real *parameters, th_real *moment1, th_real *moment2);
+} th_loops;
+
+#define th_loops_at TH_REAL_SYMBOL(th_loops_at)
+#define th_loops_choose TH_REAL_SYMBOL(th_loops_choose)
+
+/** The index'th of those that this processor can run, the best first; NULL after the last. */
+const th_loops *th_loops_at(uint32_t index);
+
+/** The best one. */
+const th_loops *th_loops_choose(void);
 
 #endif
