@@ -17,6 +17,8 @@ static th_error arguments_judge(th_job_kind kind, const th_arguments *arguments)
   return th_outcome_judge(kind, arguments->out);
 }
 
+/* Model and data are needed until the host has them, and no longer. A model that is none is the
+ * job's error to tell: there is one judge of models. */
 static th_error job_start(th_host *host, th_job_kind kind, const th_arguments *arguments,
                           th_display *display, th_job **job) {
   th_buffer model = {0};

@@ -43,11 +43,13 @@ static json_t *value_of(const json_t *object, const char *key) {
   return value != NULL ? json_incref(value) : json_null();
 }
 
+/* The keys that every result has, first. */
 static json_t *head_to_json(const th_told *told) {
   return json_pack("{s:s, s:I, s:s, s:s}", "event", "result", "job", (json_int_t)told->job, "kind",
                    th_words_kind(told->kind), "mode", told->mode);
 }
 
+/* What a script needs without opening the card: flat, so that one jq word finds each. */
 static json_t *train_to_json(const th_told *told, const json_t *card) {
   const json_t *metrics = json_object_get(card, "metrics");
   return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
@@ -97,6 +99,7 @@ static void early_stop_print(const json_t *card) {
                  count_at(spec, "early_stopping_patience"));
 }
 
+/* Of the epoch whose parameters the model holds, which need not be the last. */
 static void metrics_print(const json_t *card) {
   const json_t *metrics = json_object_get(card, "metrics");
   uint32_t epoch = count_at(metrics, "epoch");
@@ -123,6 +126,7 @@ static void train_print(const th_told *told, const json_t *card) {
   th_output_text("written: %s, %s\n", told->out, told->card);
 }
 
+/* Wide enough for a million rows of each class. */
 static void confusion_print(const json_t *card) {
   const json_t *matrix = json_object_get(card, "confusion");
   size_t classes = json_array_size(matrix);
@@ -151,7 +155,7 @@ static void inference_print(const th_told *told, const json_t *card) {
   confusion_print(card);
 }
 
-/* ---- ---- */
+/* ---- either ---- */
 
 th_error th_card_tell(const th_told *told, const char *text, size_t bytes) {
   json_t *card = json_loadb(text, bytes, 0, NULL);

@@ -15,6 +15,7 @@ th_error th_dataset_judge(const th_arguments *arguments, bool has_labels) {
   return TH_OK;
 }
 
+/* Told here, where both files can be named; the host could only count. */
 static th_error rows_judge(const th_arguments *arguments, const th_dataset *dataset) {
   if (dataset->features.rows == dataset->labels.rows) return TH_OK;
   return th_fail(TH_ERR_DATA,
@@ -28,6 +29,7 @@ static th_error two_files_read(const th_arguments *arguments, bool has_labels, t
   th_display_note(display, "reading %s", arguments->data);
   th_error error = th_features_read(arguments->data, &dataset->features);
   if (error != TH_OK || !has_labels) return error;
+  /* Large files take seconds to unpack and to convert, and nothing should look stuck. */
   th_display_note(display, "reading %s", arguments->labels);
   error = th_labels_read(arguments->labels, &dataset->labels);
   return error == TH_OK ? rows_judge(arguments, dataset) : error;

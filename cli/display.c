@@ -19,6 +19,7 @@
 
 enum { WIDTH_DEFAULT = 80 };
 
+/* Without TERM nobody knows what the terminal understands; "dumb" says that it is not much. */
 static bool terminal_can_redraw(void) {
   const char *terminal = getenv("TERM");
   return isatty(STDERR_FILENO) && terminal != NULL && strcmp(terminal, "dumb") != 0;
@@ -44,6 +45,7 @@ static uint32_t terminal_width(void) {
   return size.ws_col - 1U;
 }
 
+/* The old line is overwritten and its rest erased, instead of erased first: that would flicker. */
 static void live_draw(th_display *display, const char *text) {
   fprintf(stderr, "\r%s\x1b[K", text);
   fflush(stderr);
@@ -62,6 +64,7 @@ void th_display_note(th_display *display, const char *format, ...) {
   va_start(arguments, format);
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
+  /* It may name a file, and a file may be named anything. */
   th_words_disarm(text);
   uint32_t width = terminal_width();
   if (width < sizeof text) text[width] = '\0';
@@ -127,6 +130,7 @@ static json_t *step_to_json(const th_progress *progress) {
 
 /* ---- lines ---- */
 
+/* Training speaks through its epochs, and the end through the result or the error. */
 static void phase_print(uint32_t phase, const th_progress *progress) {
   if (phase == TH_PHASE_RECEIVING)
     fprintf(stderr, "sending data: %s\n", th_words_bytes(progress->expected_bytes).text);
@@ -162,6 +166,7 @@ static void phase_show(th_display *display, uint32_t phase, const th_progress *p
   display->phase = phase;
 }
 
+/* Counted from the last time, so that a slow terminal is not given more than it can show. */
 static bool is_due(th_display *display) {
   int64_t now_ns = th_clock_now_ns();
   if (now_ns < display->next_ns) return false;

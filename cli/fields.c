@@ -23,6 +23,7 @@ static struct {
  * overlap. */
 static char opposites[TH_FIELDS_MAX][OPPOSITE_BYTES];
 
+/* What stands for the value in the help: the choices themselves, where there are some. */
 static const char *arg_of(const th_spec_field *field, char text[ARG_BYTES]) {
   switch (field->kind) {
     case TH_SPEC_TEXT:
@@ -50,6 +51,7 @@ static const char *arg_of(const th_spec_field *field, char text[ARG_BYTES]) {
  * each is its own group. */
 static struct argp_option *row_make(struct argp_option *row, const th_spec_field *field, int index,
                                     int group) {
+  /* One text serves both flags: the positive name is the end of the negative one. */
   char *name = made.names[index];
   snprintf(name, NAME_BYTES, "no-%s", field->name);
   for (char *at = name; *at != '\0'; at++)

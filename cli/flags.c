@@ -10,6 +10,7 @@
 #include "cli/fields.h"
 #include "cli/output.h"
 
+/* Every field and its opposite, and what else a command has. */
 enum { FLAGS_MAX = 2 * TH_FIELDS_MAX + 32 };
 
 static const struct argp_option output_rows[] = {
@@ -30,6 +31,7 @@ static const struct argp_option builtin_rows[] = {
 
 /* ---- which flags there are ---- */
 
+/* Rows, and their names once more as th_nearest takes them. */
 typedef struct flag_list {
   const struct argp_option *rows[FLAGS_MAX];
   const char *names[FLAGS_MAX];
@@ -37,7 +39,7 @@ typedef struct flag_list {
 } flag_list;
 
 static void list_add(flag_list *list, const struct argp_option *rows) {
-  for (; rows->name != NULL && list->count < FLAGS_MAX; rows++) {
+  for (; rows != NULL && rows->name != NULL && list->count < FLAGS_MAX; rows++) {
     list->rows[list->count] = rows;
     list->names[list->count++] = rows->name;
   }
@@ -108,6 +110,7 @@ static th_error words_judge(const th_command *command, int argc, char **argv) {
 
 /* ---- what each flag means ---- */
 
+/* strtoull would take blanks, a sign and an overflow without a word. */
 static error_t number_read(const char *what, const char *text, uint64_t most, uint64_t *number) {
   char *end;
   errno = 0;
@@ -140,6 +143,7 @@ static error_t word_take(const th_command *command, const char *text, th_argumen
   return number_read("a job's number", text, UINT64_MAX, &arguments->job);
 }
 
+/* Nothing was said of a job, although the command is about one. */
 static error_t end_judge(const th_command *command, const th_arguments *arguments) {
   if (command->job != TH_JOB_ARGUMENT_REQUIRED || arguments->has_job) return 0;
   (void)th_fail(TH_ERR_USAGE, "%s: the job's number is missing; trainhost status lists the jobs",
@@ -205,6 +209,7 @@ static error_t flag_take(int key, char *text, struct argp_state *state) {
   }
 }
 
+/* For the whole process, as the output is: no command is asked. */
 static error_t output_take(int key, char *text, struct argp_state *state) {
   (void)text;
   (void)state;

@@ -67,7 +67,7 @@ typedef struct th_command {
   const char *name;
   const char *summary; /**< for the overview */
   const char *doc; /**< as argp takes it: before the flags, \v, after them */
-  const struct argp_option *rows; /**< beside --json and --quiet, which every command has */
+  const struct argp_option *rows; /**< beside --json and --quiet, which all have; NULL: none */
   bool has_fields; /**< takes the fields of a specification as flags, too */
   th_job_argument job;
   th_error (*run)(const th_arguments *arguments);

@@ -35,13 +35,15 @@ static void *send_all(void *user) {
   return NULL;
 }
 
-static th_progress sending_progress(const job_sending *sending, uint64_t sent_before) {
+/* Counted where the bytes leave, without a question to the host, which is busy taking them. All
+ * that an adapter sends here is one job's. */
+static th_progress sending_progress(const job_sending *sending) {
   const th_job_request *request = sending->request;
   th_statistics statistics;
   th_adapter_statistics(sending->adapter, &statistics);
   return (th_progress){
       .phase = TH_PHASE_RECEIVING,
-      .received_bytes = statistics.bytes_sent - sent_before,
+      .received_bytes = statistics.bytes_sent,
       .expected_bytes = request->rows * request->width * sizeof *request->features +
                         (request->labels == NULL ? 0 : request->rows * sizeof *request->labels) +
                         request->model_bytes,
@@ -53,6 +55,7 @@ static th_progress sending_progress(const job_sending *sending, uint64_t sent_be
   };
 }
 
+/* A clock that nobody sets measures the wait. */
 static bool thread_ends(pthread_t thread, int64_t within_ns) {
   int64_t until_ns = th_clock_deadline_ns(within_ns);
   struct timespec until = {.tv_sec = until_ns / TH_NS_PER_S, .tv_nsec = until_ns % TH_NS_PER_S};
@@ -63,18 +66,18 @@ th_error th_follow_start(th_host *host, const th_job_request *request, th_displa
                          th_job **job) {
   job_sending sending = {.adapter = host->adapter, .request = request};
   th_event event = {.kind = TH_EVENT_PHASE, .phase = TH_PHASE_RECEIVING};
-  th_progress progress = sending_progress(&sending, 0);
-  uint64_t sent_before = progress.received_bytes;
-  progress.received_bytes = 0;
+  th_progress progress = sending_progress(&sending);
   th_interrupt_watch();
   th_display_event(display, &event, &progress);
   pthread_t thread;
   int failed = pthread_create(&thread, NULL, send_all, &sending);
   if (failed != 0) return th_fail(TH_ERR_SYSTEM, "cannot start a thread: %s", strerror(failed));
   while (!thread_ends(thread, LOOK_NS)) {
-    progress = sending_progress(&sending, sent_before);
+    progress = sending_progress(&sending);
     th_display_progress(display, &progress);
     if (!th_interrupt_came()) continue;
+    /* There is no job to cancel yet: the hang-up tells the host, and the other thread goes along.
+     */
     th_display_clear(display);
     th_output_abandon(th_fail(TH_ERR_CANCELED, "canceled while the data were being sent"));
   }
@@ -86,6 +89,7 @@ th_error th_follow_start(th_host *host, const th_job_request *request, th_displa
 
 /* ---- following ---- */
 
+/* Nothing comes after it. */
 static bool is_last(const th_event *event) {
   return event->kind == TH_EVENT_PHASE && event->phase >= TH_PHASE_DONE;
 }
@@ -125,6 +129,8 @@ static th_error interrupt_judge(job_following *following) {
                  number);
 }
 
+/* Wakes at least every LOOK_NS, whether or not the job has news: time goes on in the display, and
+ * an interrupt is only noted by its handler. */
 static th_error follow(job_following *following) {
   for (;;) {
     th_event event;

@@ -12,7 +12,7 @@ typedef enum th_follow_interrupt {
 } th_follow_interrupt;
 
 /**
- * Start a job and show how its data are sent.
+ * Start a job, the adapter's only one, and show how its data are sent.
  *
  * On an interrupt the process ends here: the host drops what was sent in part.
  *

@@ -13,6 +13,7 @@ static const char *library_error_text(void) {
   void *symbol = dlsym(RTLD_DEFAULT, "th_error_text");
   th_check(symbol != NULL);
   text_function *function;
+  /* As dlsym(3) has it: ISO C knows no conversion from a pointer to data to one to a function. */
   *(void **)&function = symbol;
   return function();
 }

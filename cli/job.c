@@ -19,6 +19,7 @@ static th_error job_open(const th_arguments *arguments, th_host *host, th_job **
   return th_host_judge(th_job_attach(host->adapter, arguments->job, job));
 }
 
+/* What is done with the job once it is found. */
 typedef th_error job_errand(th_host *host, th_job *job, const th_arguments *arguments);
 
 static th_error job_run(const th_arguments *arguments, job_errand *errand) {
@@ -39,6 +40,8 @@ static void done_tell(const char *verb, uint64_t number) {
 
 /* ---- cancel ---- */
 
+/* A job that is over would take the cancel without a word, and the caller would believe that it
+ * came in time. */
 static th_error cancel(th_host *host, th_job *job, const th_arguments *arguments) {
   (void)host;
   th_progress progress;
@@ -55,15 +58,12 @@ static th_error cancel_run(const th_arguments *arguments) {
   return job_run(arguments, cancel);
 }
 
-static const struct argp_option no_rows[] = {{0}};
-
 const th_command th_command_cancel = {
     .name = "cancel",
     .summary = "end a job at the host",
     .doc =
         "End a job at the host, within a step. A job that another program follows is that "
         "program's to cancel.",
-    .rows = no_rows,
     .job = TH_JOB_ARGUMENT_REQUIRED,
     .run = cancel_run,
 };
@@ -85,13 +85,14 @@ const th_command th_command_forget = {
     .name = "forget",
     .summary = "delete a job and its result at the host",
     .doc = "Delete a job and its result at the host; a job that is not over is canceled first.",
-    .rows = no_rows,
     .job = TH_JOB_ARGUMENT_REQUIRED,
     .run = forget_run,
 };
 
 /* ---- result ---- */
 
+/* Only the result itself says of which kind the job was, and so whether it has anything to write.
+ */
 static th_error out_judge(th_job_kind kind, const char *out) {
   if (out == NULL && kind != TH_JOB_EVALUATE)
     return th_fail(TH_ERR_USAGE, "--out is missing: where the result of a job of kind %s goes",
@@ -119,6 +120,7 @@ static th_error result_fetch(th_job *job, const th_arguments *arguments, th_resu
   return error == TH_ERR_AGAIN ? fail_not_over(job) : error;
 }
 
+/* The host keeps it: only its user knows when the file is where it belongs. */
 static th_error result(th_host *host, th_job *job, const th_arguments *arguments) {
   th_result fetched = {0};
   th_error error = result_fetch(job, arguments, &fetched);

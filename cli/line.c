@@ -29,6 +29,7 @@ static const line_part by_importance[] = {PART_PHASE, PART_PERCENT, PART_DETAIL,
                                           PART_LOSS,  PART_ETA,     PART_BAR,    PART_ACCURACY,
                                           PART_RATE,  PART_STEP};
 
+/* Each is as wide as a line at most, so that none needs memory. */
 typedef struct line_parts {
   char text[PART_COUNT][TH_LINE_WIDTH_MAX + 1]; /* empty: it has nothing to say */
 } line_parts;
@@ -40,6 +41,8 @@ static bool is_at_work(const th_progress *progress) {
   return progress->phase == TH_PHASE_TRAINING || progress->phase == TH_PHASE_VALIDATING;
 }
 
+/* As seen from here: what the host receives is what this program sends, and an inference validates
+ * nothing. */
 static const char *phase_word(th_job_kind kind, const th_progress *progress) {
   if (progress->phase == TH_PHASE_RECEIVING) return "sending data";
   if (progress->phase == TH_PHASE_VALIDATING && kind == TH_JOB_EVALUATE) return "evaluating";
@@ -66,6 +69,7 @@ static int digits(uint32_t count) {
 }
 
 static void parts_of_work(const th_progress *progress, line_parts *parts) {
+  /* An evaluation has no rows to train on: its scores are those of validation. */
   bool validated = !isnan(progress->validation_loss);
   double loss = validated && isnan(progress->loss) ? progress->validation_loss : progress->loss;
   double accuracy =
@@ -84,6 +88,7 @@ static void parts_of_work(const th_progress *progress, line_parts *parts) {
     PART_SET(parts, PART_ETA, "ETA %s", th_words_duration(progress->eta_seconds).text);
 }
 
+/* The fraction is at most 1, so that the bar never grows beyond its brackets. */
 static void bar_draw(char *text, uint32_t width, double fraction) {
   uint32_t inside = width - 2;
   uint32_t full = (uint32_t)(fraction * inside);
@@ -129,6 +134,7 @@ static uint32_t parts_choose(line_parts *parts, uint32_t width) {
   return used;
 }
 
+/* It may have been left out already for want of room. */
 static void bar_grow(line_parts *parts, uint32_t room, double fraction) {
   if (parts->text[PART_BAR][0] == '\0') return;
   uint32_t bar_width = BAR_WIDTH_MIN + room;
@@ -145,6 +151,7 @@ th_line th_line_format(th_job_kind kind, const th_progress *progress, uint32_t w
   uint32_t length = 0;
   for (uint32_t i = 0; i < PART_COUNT && length < width; i++) {
     if (parts.text[i][0] == '\0') continue;
+    /* Cuts what is too long, and returns what it would have been: the loop ends then. */
     int written = snprintf(line.text + length, width - length + 1, "%*s%s", length > 0 ? GAP : 0,
                            "", parts.text[i]);
     length += (uint32_t)written;

@@ -17,6 +17,7 @@ static uint32_t likeliest(const float *logits, uint32_t classes) {
 /* Softmax, with the largest logit taken off first so that no exponential overflows. */
 static void row_print(FILE *file, uint64_t row, const float *logits, uint32_t classes) {
   uint32_t best = likeliest(logits, classes);
+  /* In double: six digits are printed, and thousands of classes may be added up. */
   double sum = 0;
   for (uint32_t i = 0; i < classes; i++) sum += exp((double)logits[i] - logits[best]);
   fprintf(file, "%" PRIu64 ",%u", row + 1, best);

@@ -50,6 +50,7 @@ static th_error command_run(int argc, char **argv) {
   return error == TH_OK ? command->run(&arguments) : error;
 }
 
+/* As argp would print it for "trainhost NAME --help". */
 static th_error help_print(const char *name) {
   char help[] = "--help";
   char *argv[] = {NULL, help, NULL};
@@ -75,6 +76,7 @@ static bool is_one_of(const char *word, const char *a, const char *b) {
   return strcmp(word, a) == 0 || strcmp(word, b) == 0;
 }
 
+/* What comes before any command; "complete" is for the shell and not in the overview. */
 static th_error words_run(int argc, char **argv) {
   const char *next = argc > 2 ? argv[2] : NULL;
   if (argc < 2 || is_one_of(argv[1], "--help", "-?") || strcmp(argv[1], "--usage") == 0)

@@ -28,6 +28,7 @@ static th_error card_path(const char *out, char path[PATH_MAX]) {
   return th_fail(TH_ERR_IO, "cannot write %.64s...: the path is too long", out);
 }
 
+/* Both files, since a model whose card is missing cannot say where it came from. */
 static th_error model_judge(const char *out) {
   char card[PATH_MAX];
   th_error error = card_path(out, card);
@@ -47,6 +48,8 @@ th_error th_outcome_judge(th_job_kind kind, const char *out) {
 
 /* ---- files ---- */
 
+/* The model first: if only one of the two fits on the disk, it is the one that cannot be had again.
+ */
 static th_error model_write(const th_result *result, const char *out) {
   char card[PATH_MAX];
   th_error error = card_path(out, card);
@@ -107,10 +110,12 @@ th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, co
   /* Under the name of a model a checkpoint would be taken for one. */
   if (result->is_checkpoint) return fail_stopped(number);
   th_error error = th_outcome_write(result, out);
+  /* In local mode it ends with this process. */
   if (error != TH_OK && !th_host_is_local(host))
     return th_fail(error, "%s; the host keeps the result: trainhost result %" PRIu64 " --out FILE",
                    th_error_text(), number);
   if (error != TH_OK) return error;
   error = th_outcome_tell(host, number, result, out);
+  /* Only now is it safe: the host deletes its own. */
   return error == TH_OK ? th_host_judge(th_job_forget(job)) : error;
 }

@@ -34,6 +34,8 @@ bool th_output_is_quiet(void) {
   return output.is_quiet;
 }
 
+/* Remembers the first failure and goes on: a training is worth finishing although nobody can be
+ * told of it, and the exit status says so at the end. */
 static void write_judge(bool has_failed) {
   if (!has_failed || output.has_failed) return;
   output.has_failed = true;
@@ -51,6 +53,7 @@ void th_output_text(const char *format, ...) {
 
 void th_output_json(json_t *object) {
   if (output.is_json) {
+    /* What jansson fails with; a failing write sets its own. */
     errno = ENOMEM;
     write_judge(object == NULL || json_dumpf(object, stdout, JSON_FLAGS) != 0 ||
                 putchar('\n') == EOF || fflush(stdout) != 0);
@@ -70,6 +73,7 @@ json_t *th_output_number(double number) {
 json_t *th_output_string(const char *text) {
   json_t *string = json_string(text);
   if (string != NULL) return string;
+  /* A path may hold any bytes, and JSON may not. */
   char *ascii = strdup(text);
   if (ascii == NULL) return NULL;
   for (char *at = ascii; *at != '\0'; at++)
@@ -84,7 +88,7 @@ void th_output_fail(th_error error) {
     th_output_json(json_pack("{s:s, s:s, s:i, s:o}", "event", "error", "code", th_error_name(error),
                              "exit", th_error_exit_status(error), "message",
                              th_output_string(th_error_text())));
-  else
+  else /* and also when quiet: an exit status alone explains nothing */
     fprintf(stderr, "trainhost: %s\n", th_error_text());
 }
 

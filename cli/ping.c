@@ -14,6 +14,7 @@ typedef struct round_trips {
   uint32_t count;
 } round_trips;
 
+/* Copied out, for qsort knows only bytes. */
 static int compare(const void *a, const void *b) {
   uint64_t left, right;
   memcpy(&left, a, sizeof left);
@@ -71,6 +72,7 @@ static void host_print(const th_host *host, th_health *health, const round_trips
                  measured->count);
 }
 
+/* No round trip: a call in the process says nothing about a host. */
 static void local_print(th_health *health) {
   th_words_disarm(health->device);
   th_output_text("local mode: there is no daemon, each process trains by itself\n");

@@ -39,6 +39,7 @@ static th_error job_choose(host_snapshot *snapshot, uint64_t number) {
                  "there is no job %" PRIu64 " of this user; trainhost status lists them", number);
 }
 
+/* Two questions, so a job may have ended between them; each row is true by itself. */
 static th_error snapshot_take(th_host *host, const th_arguments *arguments,
                               host_snapshot *snapshot) {
   th_error error =
@@ -114,6 +115,7 @@ static th_word state_word(const th_progress *progress) {
   return word;
 }
 
+/* The columns of a table that is read at 100 columns; the name comes last, as it may be long. */
 static void job_print(th_job_info *job) {
   const th_progress *progress = &job->progress;
   th_words_disarm(job->name);
@@ -194,6 +196,7 @@ static th_error watch(th_host *host, const th_arguments *arguments) {
   return TH_OK;
 }
 
+/* Not an error: a script that lists jobs gets the empty list that is the truth. */
 static th_error local_tell(const th_host *host, const th_arguments *arguments) {
   if (arguments->has_job)
     return th_fail(TH_ERR_NOT_FOUND,

@@ -27,6 +27,7 @@ static th_error arguments_judge(const th_arguments *arguments) {
   return arguments->detach ? TH_OK : th_outcome_judge(TH_JOB_TRAIN, arguments->out);
 }
 
+/* Asked of the open host, because the environment is the manager's to read. */
 static th_error mode_judge(const th_host *host, const th_arguments *arguments) {
   if (!arguments->detach || !th_host_is_local(host)) return TH_OK;
   return th_fail(TH_ERR_USAGE,
@@ -70,6 +71,7 @@ static th_error job_start(th_host *host, const th_arguments *arguments, const tr
   return th_follow_start(host, &request, display, job);
 }
 
+/* The commands that come next, ready to be copied. */
 static void detached_tell(uint64_t number) {
   th_output_json(json_pack("{s:s, s:I, s:s, s:s, s:b}", "event", "result", "job",
                            (json_int_t)number, "kind", "train", "mode", "host", "detached", 1));
@@ -88,6 +90,7 @@ static th_error train_with(th_host *host, const th_arguments *arguments, train_i
   th_error error = inputs_read(arguments, &display, inputs);
   if (error == TH_OK) error = job_start(host, arguments, inputs, &display, &job);
   th_display_clear(&display);
+  /* The training may take hours, and the host has a copy. */
   inputs_free(inputs);
   if (error != TH_OK) return error;
   if (arguments->detach) {

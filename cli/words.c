@@ -7,6 +7,7 @@
 th_word th_words_bytes(uint64_t bytes) {
   static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   th_word word;
+  /* No fraction of a byte. */
   if (bytes < 1024) {
     snprintf(word.text, sizeof word.text, "%" PRIu64 " B", bytes);
     return word;
@@ -24,6 +25,7 @@ th_word th_words_bytes(uint64_t bytes) {
 th_word th_words_rate(double number) {
   static const char units[] = {'k', 'M', 'G', 'T'};
   th_word word = {"?"};
+  /* Written so that NaN, which no comparison holds for, is left out too. */
   if (!(number >= 0 && number < 1e15)) return word;
   if (number < 999.5) {
     snprintf(word.text, sizeof word.text, "%.0f", number);
@@ -42,6 +44,7 @@ th_word th_words_rate(double number) {
 
 th_word th_words_duration(double seconds) {
   th_word word = {"?"};
+  /* The bound keeps the conversion to a whole number defined. */
   if (!(seconds >= 0 && seconds < 1e12)) return word;
   uint64_t whole = (uint64_t)(seconds + 0.5);
   uint64_t minutes = whole / 60, hours = minutes / 60, days = hours / 24;
@@ -99,6 +102,7 @@ const char *th_words_kind(uint32_t kind) {
   return "unknown";
 }
 
+/* An escape sequence begins with a control character; UTF-8 has none but in ASCII. */
 void th_words_disarm(char *text) {
   for (; *text != '\0'; text++)
     if ((unsigned char)*text < 0x20 || *text == 0x7F) *text = '?';
