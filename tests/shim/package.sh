@@ -27,7 +27,7 @@ find_package(trainhost REQUIRED)
 add_executable(backend backend.c)
 target_link_libraries(backend PRIVATE trainhost::trainhost)
 END
-"$cmake" -S "$scratch" -B "$scratch/build" -DCMAKE_C_COMPILER="$cc" \
+"$cmake" -G Ninja -S "$scratch" -B "$scratch/build" -DCMAKE_C_COMPILER="$cc" \
   -DCMAKE_C_FLAGS="${SANITIZE_FLAGS:-}" -DCMAKE_PREFIX_PATH="$scratch/usr" >/dev/null
 "$cmake" --build "$scratch/build" >/dev/null
 "$scratch/build/backend"
