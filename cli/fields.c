@@ -38,6 +38,7 @@ static const char *arg_of(const th_spec_field *field, char text[ARG_BYTES]) {
     case TH_SPEC_COUNTS:
       return "N,N,...";
     case TH_SPEC_CHOICE:
+    case TH_SPEC_CHOICES:
       break;
   }
   size_t used = 0;

@@ -63,8 +63,9 @@ static void linear_print(const th_layer *layer, th_module_style style, char *tex
            layer->inputs, layer->outputs);
 }
 
-static void activation_print(const th_spec *spec, char *text, size_t bytes) {
-  switch (spec->activation) {
+static void activation_print(const th_spec *spec, uint32_t layer, th_module_style style, char *text,
+                             size_t bytes) {
+  switch (th_spec_activation(spec, layer)) {
     case TH_ACTIVATION_RELU:
       snprintf(text, bytes, "ReLU()");
       return;
@@ -76,6 +77,18 @@ static void activation_print(const th_spec *spec, char *text, size_t bytes) {
       return;
     case TH_ACTIVATION_SIGMOID:
       snprintf(text, bytes, "Sigmoid()");
+      return;
+    case TH_ACTIVATION_ELU:
+      snprintf(text, bytes, "ELU(alpha=%.15g)", spec->elu_alpha);
+      return;
+    case TH_ACTIVATION_GELU:
+      snprintf(text, bytes, style == TH_MODULE_CODE ? "GELU()" : "GELU(approximate='none')");
+      return;
+    case TH_ACTIVATION_GELU_TANH:
+      snprintf(text, bytes, "GELU(approximate='tanh')");
+      return;
+    case TH_ACTIVATION_SILU:
+      snprintf(text, bytes, "SiLU()");
       return;
   }
 }
@@ -93,7 +106,7 @@ th_error th_model_modules(const th_model *model, const th_spec *spec, th_module_
     linear_print(&model->layers[l], style, text, sizeof text);
     th_error error = each(user, text);
     if (error != TH_OK || l + 1 == model->layer_count) return error;
-    activation_print(spec, text, sizeof text);
+    activation_print(spec, l, style, text, sizeof text);
     error = each(user, text);
     if (error == TH_OK && spec->dropout > 0) {
       dropout_print(spec, style, text, sizeof text);

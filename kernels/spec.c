@@ -13,7 +13,8 @@
 
 /* ---- the table of fields: parse, set, format, defaults and help are all made of it ---- */
 
-static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "sigmoid", NULL};
+static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "sigmoid", "elu",
+                                               "gelu", "gelu_tanh",  "silu", NULL};
 static const char *const optimizer_words[] = {"sgd", "adam", "adamw", NULL};
 static const char *const split_words[] = {"random", "last", NULL};
 
@@ -38,37 +39,39 @@ typedef struct field_range {
 
 /* X(field, kind, default, choices, range, help), in the order in which they are listed to a person.
  */
-#define FIELDS(X)                                                                                 \
-  X(name, TH_SPEC_TEXT, "", NULL, ANY, "A label for lists and cards")                             \
-  X(hidden, TH_SPEC_COUNTS, "64,32", NULL, ANY, "Widths of the hidden layers")                    \
-  X(classes, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                                 \
-    "Classes to tell apart; 0: one more than the largest label")                                  \
-  X(activation, TH_SPEC_CHOICE, "relu", activation_words, ANY, "Activation of the hidden layers") \
-  X(negative_slope, TH_SPEC_NUMBER, "0.01", NULL, NOT_NEGATIVE, "Slope of leaky_relu below 0")    \
-  X(dropout, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                                 \
-    "Probability with which a hidden unit is left out of a step")                                 \
-  X(epochs, TH_SPEC_COUNT, "10", NULL, FROM_ONE, "Passes over the training rows")                 \
-  X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                            \
-  X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")                 \
-  X(learning_rate, TH_SPEC_NUMBER, "0.001", NULL, POSITIVE, "Size of the steps")                  \
-  X(momentum, TH_SPEC_NUMBER, "0", NULL, FRACTION, "Momentum of sgd")                             \
-  X(beta1, TH_SPEC_NUMBER, "0.9", NULL, FRACTION, "Decay of adam's first moment")                 \
-  X(beta2, TH_SPEC_NUMBER, "0.999", NULL, FRACTION, "Decay of adam's second moment")              \
-  X(epsilon, TH_SPEC_NUMBER, "1e-08", NULL, POSITIVE, "Keeps adam from dividing by 0")            \
-  X(weight_decay, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                        \
-    "L2 penalty; of adamw decoupled from the gradient")                                           \
-  X(validation_split, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                        \
-    "Fraction of the rows kept for validation")                                                   \
-  X(split, TH_SPEC_CHOICE, "random", split_words, ANY,                                            \
-    "Which rows validate: random, drawn on the seed, or the last, for data in time order")        \
-  X(shuffle, TH_SPEC_BOOL, "true", NULL, ANY, "Order the rows anew in each epoch")                \
-  X(early_stopping_patience, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                 \
-    "Stop after so many epochs without a lower validation loss; 0: never")                        \
-  X(early_stopping_min_delta, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                            \
-    "How much lower counts as lower")                                                             \
-  X(restore_best, TH_SPEC_BOOL, "true", NULL, ANY,                                                \
-    "Give back the best epoch's model and not the last's")                                        \
-  X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                           \
+#define FIELDS(X)                                                                              \
+  X(name, TH_SPEC_TEXT, "", NULL, ANY, "A label for lists and cards")                          \
+  X(hidden, TH_SPEC_COUNTS, "64,32", NULL, ANY, "Widths of the hidden layers")                 \
+  X(classes, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                              \
+    "Classes to tell apart; 0: one more than the largest label")                               \
+  X(activation, TH_SPEC_CHOICES, "relu", activation_words, ANY,                                \
+    "Activation of the hidden layers, or a list with one for each")                            \
+  X(negative_slope, TH_SPEC_NUMBER, "0.01", NULL, NOT_NEGATIVE, "Slope of leaky_relu below 0") \
+  X(elu_alpha, TH_SPEC_NUMBER, "1", NULL, NOT_NEGATIVE, "How far below 0 elu comes")           \
+  X(dropout, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                              \
+    "Probability with which a hidden unit is left out of a step")                              \
+  X(epochs, TH_SPEC_COUNT, "10", NULL, FROM_ONE, "Passes over the training rows")              \
+  X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                         \
+  X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")              \
+  X(learning_rate, TH_SPEC_NUMBER, "0.001", NULL, POSITIVE, "Size of the steps")               \
+  X(momentum, TH_SPEC_NUMBER, "0", NULL, FRACTION, "Momentum of sgd")                          \
+  X(beta1, TH_SPEC_NUMBER, "0.9", NULL, FRACTION, "Decay of adam's first moment")              \
+  X(beta2, TH_SPEC_NUMBER, "0.999", NULL, FRACTION, "Decay of adam's second moment")           \
+  X(epsilon, TH_SPEC_NUMBER, "1e-08", NULL, POSITIVE, "Keeps adam from dividing by 0")         \
+  X(weight_decay, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                     \
+    "L2 penalty; of adamw decoupled from the gradient")                                        \
+  X(validation_split, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                     \
+    "Fraction of the rows kept for validation")                                                \
+  X(split, TH_SPEC_CHOICE, "random", split_words, ANY,                                         \
+    "Which rows validate: random, drawn on the seed, or the last, for data in time order")     \
+  X(shuffle, TH_SPEC_BOOL, "true", NULL, ANY, "Order the rows anew in each epoch")             \
+  X(early_stopping_patience, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                              \
+    "Stop after so many epochs without a lower validation loss; 0: never")                     \
+  X(early_stopping_min_delta, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                         \
+    "How much lower counts as lower")                                                          \
+  X(restore_best, TH_SPEC_BOOL, "true", NULL, ANY,                                             \
+    "Give back the best epoch's model and not the last's")                                     \
+  X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                        \
     "Decides parameters, split, order and dropout; from 0 to 18446744073709551615")
 
 #define AS_FIELD(member, kind, fallback, choices, range, help) \
@@ -201,6 +204,21 @@ static th_error set_choice(size_t index, json_t *value, int *choice) {
                  SHOWN_BYTES_MAX, given, words[nearest], wanted);
 }
 
+static th_error set_choices(size_t index, json_t *value, th_spec *spec) {
+  size_t count = json_is_array(value) ? json_array_size(value) : 1;
+  if (count == 0 || count > TH_HIDDEN_LAYERS_MAX)
+    return fail_value(index, value, "a word, or a list of 1 to 64 of them");
+  for (size_t i = 0; i < count; i++) {
+    int choice;
+    th_error error =
+        set_choice(index, json_is_array(value) ? json_array_get(value, i) : value, &choice);
+    if (error != TH_OK) return error;
+    spec->activation[i] = (th_activation)choice;
+  }
+  spec->activation_count = (uint32_t)count;
+  return TH_OK;
+}
+
 static th_error set_hidden(size_t index, json_t *value, th_spec *spec) {
   static const char wanted[] = "a list of at most 64 widths, each from 1 to 65536";
   size_t count = json_array_size(value);
@@ -235,6 +253,8 @@ static th_error field_set(th_spec *spec, size_t index, json_t *value) {
       return set_number(index, value, place);
     case TH_SPEC_CHOICE:
       return set_choice(index, value, place);
+    case TH_SPEC_CHOICES:
+      return set_choices(index, value, spec);
     case TH_SPEC_COUNTS:
       return set_hidden(index, value, spec);
   }
@@ -261,14 +281,14 @@ static json_t *bool_from_text(const char *text) {
 }
 
 /* "256,128,100"; an empty text is an empty list. */
-static json_t *counts_from_text(const char *text) {
+static json_t *list_from_text(const char *text, json_t *item_from_text(const char *text)) {
   json_t *list = json_array();
   while (*text != '\0') {
     char item[32];
     size_t length = strcspn(text, ",");
     snprintf(item, sizeof item, "%.*s", (int)(length < sizeof item ? length : sizeof item - 1),
              text);
-    json_array_append_new(list, number_from_text(item));
+    json_array_append_new(list, item_from_text(item));
     text += length;
     if (*text == ',' && *++text == '\0') json_array_append_new(list, json_string(""));
   }
@@ -286,8 +306,10 @@ static json_t *value_from_text(th_spec_field_kind kind, const char *text) {
     case TH_SPEC_COUNT:
     case TH_SPEC_NUMBER:
       return number_from_text(text);
+    case TH_SPEC_CHOICES:
+      return strchr(text, ',') == NULL ? json_string(text) : list_from_text(text, json_string);
     case TH_SPEC_COUNTS:
-      return counts_from_text(text);
+      return list_from_text(text, number_from_text);
   }
   return NULL;
 }
@@ -326,6 +348,11 @@ th_error th_spec_judge(const th_spec *spec) {
   if (spec->momentum > 0 && spec->optimizer != TH_OPTIMIZER_SGD)
     return th_fail(TH_ERR_USAGE, "momentum is %g and optimizer is \"%s\": only sgd has momentum",
                    spec->momentum, th_optimizer_name(spec->optimizer));
+  if (spec->activation_count > 1 && spec->activation_count != spec->hidden_count)
+    return th_fail(TH_ERR_USAGE,
+                   "activation lists %u and hidden %u layers: name one activation for all layers, "
+                   "or one for each",
+                   spec->activation_count, spec->hidden_count);
   return TH_OK;
 }
 
@@ -369,6 +396,18 @@ static json_t *hidden_to_json(const th_spec *spec) {
   return list;
 }
 
+static json_t *activation_to_json(const th_spec *spec) {
+  if (spec->activation_count <= 1) return json_string(activation_words[spec->activation[0]]);
+  json_t *list = json_array();
+  for (uint32_t i = 0; i < spec->activation_count; i++) {
+    if (json_array_append_new(list, json_string(activation_words[spec->activation[i]])) == 0)
+      continue;
+    json_decref(list);
+    return NULL;
+  }
+  return list;
+}
+
 static json_t *seed_to_json(uint64_t seed) {
   if (seed <= INT64_MAX) return json_integer((json_int_t)seed);
   char text[24];
@@ -391,6 +430,8 @@ static json_t *field_to_json(const th_spec *spec, size_t index) {
       return json_real(*(const double *)place);
     case TH_SPEC_CHOICE:
       return json_string(fields[index].choices[*(const int *)place]);
+    case TH_SPEC_CHOICES:
+      return activation_to_json(spec);
     case TH_SPEC_COUNTS:
       return hidden_to_json(spec);
   }

@@ -24,6 +24,10 @@ typedef enum th_activation {
   TH_ACTIVATION_LEAKY_RELU,
   TH_ACTIVATION_TANH,
   TH_ACTIVATION_SIGMOID,
+  TH_ACTIVATION_ELU,
+  TH_ACTIVATION_GELU, /**< exact, by the error function */
+  TH_ACTIVATION_GELU_TANH, /**< its approximation by tanh */
+  TH_ACTIVATION_SILU,
 } th_activation;
 
 typedef enum th_optimizer_kind {
@@ -43,8 +47,10 @@ typedef struct th_spec {
   uint32_t hidden[TH_HIDDEN_LAYERS_MAX];
   uint32_t hidden_count;
   uint32_t classes; /**< outputs; 0: one more than the largest label */
-  th_activation activation;
+  th_activation activation[TH_HIDDEN_LAYERS_MAX]; /**< see th_spec_activation */
+  uint32_t activation_count; /**< 1: the same for all hidden layers; else one for each */
   double negative_slope; /**< of leaky ReLU */
+  double elu_alpha; /**< minus the limit of ELU at −∞ */
   double dropout; /**< probability, after each hidden activation */
   uint32_t epochs;
   uint32_t batch_size;
@@ -69,6 +75,7 @@ typedef enum th_spec_field_kind {
   TH_SPEC_SEED, /**< uint64_t */
   TH_SPEC_NUMBER, /**< double */
   TH_SPEC_CHOICE, /**< one of `choices` */
+  TH_SPEC_CHOICES, /**< one of `choices`, or a list of them, one for each hidden layer */
   TH_SPEC_COUNTS, /**< a list of uint32_t */
 } th_spec_field_kind;
 
@@ -78,7 +85,8 @@ typedef struct th_spec_field {
   th_spec_field_kind kind;
   const char *fallback; /**< the default, as text */
   const char *help; /**< one sentence, no full stop */
-  const char *const *choices; /**< NULL-terminated, of a TH_SPEC_CHOICE, else NULL */
+  const char *const
+      *choices; /**< NULL-terminated, of a TH_SPEC_CHOICE or TH_SPEC_CHOICES, else NULL */
 } th_spec_field;
 
 /** All fields, in order. @param count [out] how many. Static; never freed. */
@@ -118,6 +126,11 @@ th_error th_spec_judge(const th_spec *spec);
  * @return TH_OK; TH_ERR_SYSTEM without memory.
  */
 th_error th_spec_format(const th_spec *spec, th_buffer *json);
+
+/** The activation of a hidden layer, counted from 0. */
+static inline th_activation th_spec_activation(const th_spec *spec, uint32_t layer) {
+  return spec->activation[spec->activation_count > 1 ? layer : 0];
+}
 
 /** The word for a value of an enumerated field: "relu", "adam", … */
 const char *th_activation_name(th_activation activation);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "kernels/activation.h"
 #include "kernels/cpu/cpu.h"
 
 #define ALIGNMENT_BYTES 64
@@ -43,7 +44,23 @@ static bool blocks_allocate(th_engine *engine) {
   return true;
 }
 
-/* What only training needs: gradients, moments, the deltas and masks of hidden layers. */
+/* What the way back through a hidden layer needs. */
+static bool hidden_allocate(th_engine *engine, uint32_t l, uint64_t batch_rows) {
+  const th_linear *above = &engine->layers[l + 1];
+  const th_nonlinearity *f = &engine->nonlinearities[l];
+  uint32_t width = above->input_stride;
+  bool keeps_slopes = !th_activation_tells_slope(f->kind);
+  bool drops = f->drop_threshold > 0;
+  engine->deltas[l] = array_allocate(batch_rows, width, sizeof(th_real));
+  if (!above->is_wide)
+    engine->transposed[l + 1] = array_allocate(above->outputs, width, sizeof(th_real));
+  if (keeps_slopes) engine->slopes[l] = array_allocate(batch_rows, width, sizeof(th_real));
+  if (drops) engine->kept[l] = array_allocate(batch_rows, width, sizeof(uint8_t));
+  return engine->deltas[l] != NULL && (above->is_wide || engine->transposed[l + 1] != NULL) &&
+         (!keeps_slopes || engine->slopes[l] != NULL) && (!drops || engine->kept[l] != NULL);
+}
+
+/* What only training needs: gradients, moments, and what hidden layers need. */
 static bool training_allocate(th_engine *engine, uint64_t batch_rows) {
   uint32_t moments = th_optimizer_moments(engine->spec);
   uint64_t count = engine->parameter_count;
@@ -53,19 +70,8 @@ static bool training_allocate(th_engine *engine, uint64_t batch_rows) {
   if (moments > 0 && engine->moment1 == NULL) return false;
   if (moments > 1) engine->moment2 = array_allocate(count, 1, sizeof(th_real));
   if (moments > 1 && engine->moment2 == NULL) return false;
-  for (uint32_t l = 0; l + 1 < engine->model->layer_count; l++) {
-    const th_linear *above = &engine->layers[l + 1];
-    engine->deltas[l] = array_allocate(batch_rows, above->input_stride, sizeof(th_real));
-    if (engine->deltas[l] == NULL) return false;
-    if (!above->is_wide) {
-      engine->transposed[l + 1] =
-          array_allocate(above->outputs, above->input_stride, sizeof(th_real));
-      if (engine->transposed[l + 1] == NULL) return false;
-    }
-    if (engine->nonlinearity.drop_threshold == 0) continue;
-    engine->kept[l] = array_allocate(batch_rows, above->input_stride, sizeof(uint8_t));
-    if (engine->kept[l] == NULL) return false;
-  }
+  for (uint32_t l = 0; l + 1 < engine->model->layer_count; l++)
+    if (!hidden_allocate(engine, l, batch_rows)) return false;
   return blocks_allocate(engine);
 }
 
@@ -82,12 +88,24 @@ static bool forward_allocate(th_engine *engine, uint64_t rows) {
   return engine->parameters != NULL && engine->deltas[last] != NULL && engine->slice_sums != NULL;
 }
 
+static th_nonlinearity nonlinearity_of(const th_spec *spec, uint32_t layer) {
+  th_activation kind = th_spec_activation(spec, layer);
+  return (th_nonlinearity){
+      .kind = kind,
+      .shape = (th_real)(kind == TH_ACTIVATION_ELU ? spec->elu_alpha : spec->negative_slope),
+      .drop_threshold = th_dropout_threshold(spec->dropout),
+      .keep = (th_real)(1.0 - spec->dropout),
+  };
+}
+
 static void layers_init(th_engine *engine) {
   for (uint32_t l = 0; l < engine->model->layer_count; l++) {
     th_linear *layer = &engine->layers[l];
     *layer = th_linear_init(&engine->model->layers[l], engine->parameter_count);
     engine->parameter_count = layer->biases + layer->output_stride;
   }
+  for (uint32_t l = 0; l + 1 < engine->model->layer_count; l++)
+    engine->nonlinearities[l] = nonlinearity_of(engine->spec, l);
 }
 
 static void engine_destroy(th_engine *engine) {
@@ -95,6 +113,7 @@ static void engine_destroy(th_engine *engine) {
   for (uint32_t l = 0; l < TH_MODEL_LAYERS_MAX; l++) {
     free(engine->inputs[l]);
     free(engine->deltas[l]);
+    free(engine->slopes[l]);
     free(engine->kept[l]);
     free(engine->transposed[l]);
   }
@@ -125,10 +144,6 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
       .loops = th_loops_choose(),
       .split = plan->split,
       .training_rows = plan->training_rows,
-      .nonlinearity = {.kind = spec->activation,
-                       .negative_slope = (th_real)spec->negative_slope,
-                       .drop_threshold = th_dropout_threshold(spec->dropout),
-                       .keep = (th_real)(1.0 - spec->dropout)},
   };
   layers_init(made);
   /* The losses are taken of whole groups of rows. */

@@ -35,7 +35,7 @@ struct th_engine {
   const th_loops *loops;
   th_permutation split;
   uint32_t training_rows;
-  th_nonlinearity nonlinearity;
+  th_nonlinearity nonlinearities[TH_HIDDEN_LAYERS_MAX];
 
   th_linear layers[TH_MODEL_LAYERS_MAX];
   /** [parameter_count]: all layers as kernels/cpu/linear.h has them. */
@@ -56,6 +56,8 @@ struct th_engine {
   /** [rows, output_stride] of each layer: the loss's gradient there. The last layer's begin as its
    * logits. */
   th_real *deltas[TH_MODEL_LAYERS_MAX];
+  /** [rows, output_stride], after an activation whose values do not tell its slopes. */
+  th_real *slopes[TH_MODEL_LAYERS_MAX];
   uint8_t *kept[TH_MODEL_LAYERS_MAX]; /**< [rows, output_stride], with dropout */
   th_sums *slice_sums;
 };

@@ -51,14 +51,16 @@ static void slice_gather(const th_batch *batch, th_slice slice, const uint32_t *
 static void layer_activate(const th_batch *batch, th_slice slice, uint32_t l, th_real *values) {
   const th_engine *engine = batch->engine;
   const th_loops *loops = engine->loops;
+  const th_nonlinearity *f = &engine->nonlinearities[l];
   uint32_t stride = engine->layers[l].output_stride;
-  loops->activate(&engine->nonlinearity, slice.rows, stride,
-                  engine->parameters + engine->layers[l].biases, values);
-  if (batch->order == NULL || engine->nonlinearity.drop_threshold == 0) return;
+  size_t start = (size_t)slice.first * stride;
+  bool is_training = batch->order != NULL;
+  loops->activate(f, slice.rows, stride, engine->parameters + engine->layers[l].biases, values,
+                  is_training && engine->slopes[l] != NULL ? engine->slopes[l] + start : NULL);
+  if (!is_training || f->drop_threshold == 0) return;
   th_dropout_place place = {
       .seed = engine->spec->seed, .step = (uint32_t)batch->step, .row = slice.first, .layer = l};
-  loops->drop(&engine->nonlinearity, &place, slice.rows, stride, values,
-              engine->kept[l] + (size_t)slice.first * stride);
+  loops->drop(f, &place, slice.rows, stride, values, engine->kept[l] + start);
 }
 
 static void slice_forward(const th_batch *batch, th_slice slice) {
@@ -107,8 +109,10 @@ static void slice_backward(const th_batch *batch, th_slice slice) {
                        engine->deltas[l] + (size_t)slice.first * layer->output_stride,
                        engine->parameters, engine->transposed[l], engine->deltas[l - 1] + below);
     const uint8_t *kept = engine->kept[l - 1] == NULL ? NULL : engine->kept[l - 1] + below;
-    engine->loops->backward(&engine->nonlinearity, (uint64_t)slice.rows * layer->input_stride,
-                            engine->inputs[l] + below, kept, engine->deltas[l - 1] + below);
+    const th_real *slopes = engine->slopes[l - 1] == NULL ? NULL : engine->slopes[l - 1] + below;
+    engine->loops->backward(&engine->nonlinearities[l - 1],
+                            (uint64_t)slice.rows * layer->input_stride, engine->inputs[l] + below,
+                            slopes, kept, engine->deltas[l - 1] + below);
   }
 }
 

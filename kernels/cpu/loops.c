@@ -47,28 +47,48 @@ static void bias(uint32_t rows, uint32_t width, const th_real *restrict biases,
 }
 
 /* With `kind` a constant at each place of use, so that no loop holds a choice. */
-TH_HOST_DEVICE void activate_by(th_activation kind, th_real negative_slope, uint32_t rows,
-                                uint32_t width, const th_real *restrict biases,
-                                th_real *restrict values) {
-  for (uint32_t r = 0; r < rows; r++, values += width)
+TH_HOST_DEVICE void activate_by(th_activation kind, th_real shape, uint32_t rows, uint32_t width,
+                                const th_real *restrict biases, th_real *restrict values,
+                                th_real *restrict slopes) {
+  bool keeps_slopes = !th_activation_tells_slope(kind) && slopes != NULL;
+  for (uint32_t r = 0; r < rows; r++, values += width) {
+    if (!keeps_slopes) {
+      for (uint32_t c = 0; c < width; c++)
+        values[c] = th_activation_value(kind, shape, values[c] + biases[c]);
+      continue;
+    }
     for (uint32_t c = 0; c < width; c++)
-      values[c] = th_activation_value(kind, negative_slope, values[c] + biases[c]);
+      values[c] = th_activation_value_slope(kind, values[c] + biases[c], &slopes[c]);
+    slopes += width;
+  }
 }
 
 static void activate(const th_nonlinearity *f, uint32_t rows, uint32_t width, const th_real *biases,
-                     th_real *values) {
+                     th_real *values, th_real *slopes) {
   switch (f->kind) {
     case TH_ACTIVATION_RELU:
-      activate_by(TH_ACTIVATION_RELU, 0, rows, width, biases, values);
+      activate_by(TH_ACTIVATION_RELU, f->shape, rows, width, biases, values, slopes);
       return;
     case TH_ACTIVATION_LEAKY_RELU:
-      activate_by(TH_ACTIVATION_LEAKY_RELU, f->negative_slope, rows, width, biases, values);
+      activate_by(TH_ACTIVATION_LEAKY_RELU, f->shape, rows, width, biases, values, slopes);
       return;
     case TH_ACTIVATION_TANH:
-      activate_by(TH_ACTIVATION_TANH, 0, rows, width, biases, values);
+      activate_by(TH_ACTIVATION_TANH, f->shape, rows, width, biases, values, slopes);
       return;
     case TH_ACTIVATION_SIGMOID:
-      activate_by(TH_ACTIVATION_SIGMOID, 0, rows, width, biases, values);
+      activate_by(TH_ACTIVATION_SIGMOID, f->shape, rows, width, biases, values, slopes);
+      return;
+    case TH_ACTIVATION_ELU:
+      activate_by(TH_ACTIVATION_ELU, f->shape, rows, width, biases, values, slopes);
+      return;
+    case TH_ACTIVATION_GELU:
+      activate_by(TH_ACTIVATION_GELU, f->shape, rows, width, biases, values, slopes);
+      return;
+    case TH_ACTIVATION_GELU_TANH:
+      activate_by(TH_ACTIVATION_GELU_TANH, f->shape, rows, width, biases, values, slopes);
+      return;
+    case TH_ACTIVATION_SILU:
+      activate_by(TH_ACTIVATION_SILU, f->shape, rows, width, biases, values, slopes);
       return;
   }
 }
@@ -133,21 +153,34 @@ static void drop(const th_nonlinearity *f, const th_dropout_place *place, uint32
 TH_HOST_DEVICE void backward_by(th_activation kind, const th_nonlinearity *f, uint64_t count,
                                 const th_real *restrict values, const uint8_t *restrict kept,
                                 th_real *restrict deltas) {
-  th_real slope = f->negative_slope;
+  th_real shape = f->shape;
   th_real keep = f->keep;
   th_real scale = 1 / keep;
   if (kept == NULL)
-    for (uint64_t i = 0; i < count; i++) deltas[i] *= th_activation_slope(kind, slope, values[i]);
+    for (uint64_t i = 0; i < count; i++) deltas[i] *= th_activation_slope(kind, shape, values[i]);
   else
     /* The value was scaled after the activation; undone, it tells the slope. */
     for (uint64_t i = 0; i < count; i++) {
-      th_real passed = deltas[i] * scale * th_activation_slope(kind, slope, values[i] * keep);
+      th_real passed = deltas[i] * scale * th_activation_slope(kind, shape, values[i] * keep);
+      deltas[i] = kept[i] ? passed : 0;
+    }
+}
+
+/* Of an activation whose slopes were kept on the way forward. */
+static void backward_kept(const th_nonlinearity *f, uint64_t count, const th_real *restrict slopes,
+                          const uint8_t *restrict kept, th_real *restrict deltas) {
+  th_real scale = 1 / f->keep;
+  if (kept == NULL)
+    for (uint64_t i = 0; i < count; i++) deltas[i] *= slopes[i];
+  else
+    for (uint64_t i = 0; i < count; i++) {
+      th_real passed = deltas[i] * scale * slopes[i];
       deltas[i] = kept[i] ? passed : 0;
     }
 }
 
 static void backward(const th_nonlinearity *f, uint64_t count, const th_real *values,
-                     const uint8_t *kept, th_real *deltas) {
+                     const th_real *slopes, const uint8_t *kept, th_real *deltas) {
   switch (f->kind) {
     case TH_ACTIVATION_RELU:
       backward_by(TH_ACTIVATION_RELU, f, count, values, kept, deltas);
@@ -160,6 +193,14 @@ static void backward(const th_nonlinearity *f, uint64_t count, const th_real *va
       return;
     case TH_ACTIVATION_SIGMOID:
       backward_by(TH_ACTIVATION_SIGMOID, f, count, values, kept, deltas);
+      return;
+    case TH_ACTIVATION_ELU:
+      backward_by(TH_ACTIVATION_ELU, f, count, values, kept, deltas);
+      return;
+    case TH_ACTIVATION_GELU:
+    case TH_ACTIVATION_GELU_TANH:
+    case TH_ACTIVATION_SILU:
+      backward_kept(f, count, slopes, kept, deltas);
       return;
   }
 }

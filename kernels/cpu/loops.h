@@ -44,7 +44,7 @@ typedef struct th_product {
 /** What happens to the outputs of a hidden layer. */
 typedef struct th_nonlinearity {
   th_activation kind;
-  th_real negative_slope;
+  th_real shape; /**< th_activation_value's */
   uint32_t drop_threshold; /**< th_dropout_threshold; 0: no dropout */
   th_real keep; /**< probability of being kept */
 } th_nonlinearity;
@@ -83,9 +83,13 @@ typedef struct th_loops {
   /** values [rows, width] += biases [width]. */
   void (*bias)(uint32_t rows, uint32_t width, const th_real *biases, th_real *values);
 
-  /** values [rows, width] = f(values + biases). */
+  /**
+   * values [rows, width] = f(values + biases).
+   *
+   * @param slopes  [out] [rows, width] f′ there; NULL if not wanted or told by the values.
+   */
   void (*activate)(const th_nonlinearity *f, uint32_t rows, uint32_t width, const th_real *biases,
-                   th_real *values);
+                   th_real *values, th_real *slopes);
 
   /** values [rows, width]: dropped to 0, or scaled by 1/keep. @param kept  [out] 0 or 1 for each.
    */
@@ -95,10 +99,11 @@ typedef struct th_loops {
   /**
    * deltas[i] *= the derivative at what `activate` and `drop` made of element i.
    *
-   * @param kept  NULL without dropout.
+   * @param slopes  what `activate` wrote; NULL if the values tell them.
+   * @param kept    NULL without dropout.
    */
   void (*backward)(const th_nonlinearity *f, uint64_t count, const th_real *values,
-                   const uint8_t *kept, th_real *deltas);
+                   const th_real *slopes, const uint8_t *kept, th_real *deltas);
 
   /**
    * Turn logits into the gradient of the mean loss at them, and add up the losses.

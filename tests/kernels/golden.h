@@ -73,7 +73,7 @@ static inline bool golden_next(FILE *file, golden_case *golden) {
   *spec = (th_spec){.hidden = {6, 4},
                     .hidden_count = 2,
                     .batch_size = GOLDEN_BATCH,
-                    .activation = golden_activation(activation),
+                    .activation = {golden_activation(activation)},
                     .negative_slope = 0.01,
                     .optimizer = golden_optimizer(optimizer),
                     .beta1 = 0.9,

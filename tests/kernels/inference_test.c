@@ -57,7 +57,7 @@ static th_data many_rows(void) {
 }
 
 static double activation_reference(const th_spec *spec, double x) {
-  switch (spec->activation) {
+  switch (spec->activation[0]) {
     case TH_ACTIVATION_RELU:
       return fmax(x, 0);
     case TH_ACTIVATION_LEAKY_RELU:
@@ -66,6 +66,14 @@ static double activation_reference(const th_spec *spec, double x) {
       return tanh(x);
     case TH_ACTIVATION_SIGMOID:
       return 1 / (1 + exp(-x));
+    case TH_ACTIVATION_ELU:
+      return x > 0 ? x : spec->elu_alpha * expm1(x);
+    case TH_ACTIVATION_GELU:
+      return x / 2 * erfc(-x / sqrt(2));
+    case TH_ACTIVATION_GELU_TANH:
+      return x / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * pow(x, 3))));
+    case TH_ACTIVATION_SILU:
+      return x / (1 + exp(-x));
   }
   return NAN;
 }
@@ -89,10 +97,10 @@ static void logits_reference(const th_model *model, const th_spec *spec, const f
 }
 
 Test(inference, predicts_the_logits_of_the_definition) {
-  for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SIGMOID; a++) {
+  for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SILU; a++) {
     th_spec spec = fixture_spec();
     th_data data = fixture_data();
-    spec.activation = a;
+    spec.activation[0] = a;
     spec.dropout = 0.3; /* must not act here */
     th_buffer file = trained_model(&spec);
     th_buffer output;

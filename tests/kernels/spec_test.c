@@ -35,7 +35,8 @@ Test(spec, every_field_is_read) {
   th_spec spec;
   cr_assert_eq(
       parse("{\"name\": \"n\", \"hidden\": [7], \"classes\": 3, \"activation\": \"leaky_relu\", "
-            "\"negative_slope\": 0.2, \"dropout\": 0.5, \"epochs\": 4, \"batch_size\": 5, "
+            "\"negative_slope\": 0.2, \"elu_alpha\": 2, \"dropout\": 0.5, \"epochs\": 4, "
+            "\"batch_size\": 5, "
             "\"optimizer\": \"sgd\", \"learning_rate\": 1, \"momentum\": 0.9, \"beta1\": 0.8, "
             "\"beta2\": 0.7, \"epsilon\": 1e-3, \"weight_decay\": 0.01, "
             "\"validation_split\": 0.25, \"split\": \"last\", \"shuffle\": false, "
@@ -45,7 +46,7 @@ Test(spec, every_field_is_read) {
       TH_OK, "%s", th_error_text());
   cr_assert_str_eq(spec.name, "n");
   cr_assert_eq(spec.hidden_count, 1);
-  cr_assert_eq(spec.activation, TH_ACTIVATION_LEAKY_RELU);
+  cr_assert_eq(th_spec_activation(&spec, 0), TH_ACTIVATION_LEAKY_RELU);
   cr_assert_eq(spec.optimizer, TH_OPTIMIZER_SGD);
   cr_assert_eq(spec.split, TH_SPLIT_LAST);
   cr_assert_eq(spec.learning_rate, 1.0, "an integer is a number");
@@ -123,6 +124,9 @@ Test(spec, a_wrong_value_is_shown_with_what_it_may_be) {
   assert_refused("{\"hidden\": [[64]]}", "list");
   assert_refused("{\"activation\": \"rleu\"}", "\"relu\"");
   assert_refused("{\"activation\": 3}", "one of relu, leaky_relu");
+  assert_refused("{\"activation\": []}", "1 to 64");
+  assert_refused("{\"activation\": [\"tanh\", \"rleu\"]}", "\"relu\"");
+  assert_refused("{\"activation\": [\"tanh\", 3]}", "one of relu, leaky_relu");
   assert_refused("{\"optimizer\": \"lion\"}", "sgd, adam, adamw");
   assert_refused("{\"shuffle\": 1}", "true or false");
   assert_refused("{\"seed\": -1}", "18446744073709551615");
@@ -159,6 +163,7 @@ Test(spec, a_text_is_plain_whatever_was_found) {
 Test(spec, fields_that_do_not_go_together_are_refused) {
   assert_refused("{\"early_stopping_patience\": 3}", "validation_split");
   assert_refused("{\"momentum\": 0.9, \"optimizer\": \"adam\"}", "sgd");
+  assert_refused("{\"hidden\": [5], \"activation\": [\"relu\", \"tanh\"]}", "one for each");
 }
 
 Test(spec, set_takes_what_a_flag_would_say) {
@@ -177,13 +182,32 @@ Test(spec, set_takes_what_a_flag_would_say) {
   cr_assert_eq(spec.seed, UINT64_MAX);
 }
 
+Test(spec, activations_are_one_word_or_one_for_each_layer) {
+  static const th_activation wanted[] = {TH_ACTIVATION_GELU_TANH, TH_ACTIVATION_SILU};
+  th_spec spec, read;
+  th_buffer json;
+  th_spec_init(&spec);
+  cr_assert_eq(th_spec_set(&spec, "activation", "gelu_tanh,silu"), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_spec_format(&spec, &json), TH_OK);
+  cr_assert_eq(th_spec_parse(json.data, json.bytes, &read), TH_OK, "%s", th_error_text());
+  cr_assert_eq(read.activation_count, 2);
+  for (uint32_t l = 0; l < 2; l++) cr_assert_eq(th_spec_activation(&read, l), wanted[l]);
+  th_buffer_fini(&json);
+  cr_assert_eq(th_spec_set(&spec, "activation", "elu"), TH_OK);
+  for (uint32_t l = 0; l < 2; l++)
+    cr_assert_eq(th_spec_activation(&spec, l), TH_ACTIVATION_ELU, "a word is for all layers");
+  cr_assert_eq(th_spec_format(&spec, &json), TH_OK);
+  cr_assert_not_null(strstr(json.data, "\"activation\":\"elu\""), "and is written as one");
+  th_buffer_fini(&json);
+}
+
 Test(spec, set_refuses_what_is_no_value) {
   static const char *const rows[][2] = {
       {"hidden", "64,,32"}, {"hidden", "64,"},        {"hidden", "a"},
       {"epochs", "three"},  {"epochs", ""},           {"epochs", "3 4"},
       {"epochs", "[3]"},    {"learning_rate", "nan"}, {"learning_rate", "inf"},
-      {"shuffle", "maybe"}, {"activation", "RELU!"},  {"seed", "-1"},
-      {"name", "\xff\xfe"}, {"no_such_field", "1"}};
+      {"shuffle", "maybe"}, {"activation", "RELU!"},  {"activation", "relu,"},
+      {"seed", "-1"},       {"name", "\xff\xfe"},     {"no_such_field", "1"}};
   th_spec spec, before;
   th_spec_init(&spec);
   before = spec;
@@ -207,7 +231,8 @@ Test(spec, every_default_in_the_table_is_what_init_sets) {
     cr_assert_eq(th_spec_set(&spec, fields[i].name, fields[i].fallback), TH_OK, "%s",
                  th_error_text());
     cr_assert_gt(strlen(fields[i].help), 8);
-    cr_assert_eq(fields[i].choices != NULL, fields[i].kind == TH_SPEC_CHOICE);
+    cr_assert_eq(fields[i].choices != NULL,
+                 fields[i].kind == TH_SPEC_CHOICE || fields[i].kind == TH_SPEC_CHOICES);
   }
   cr_assert_eq(memcmp(&spec, &defaults, sizeof spec), 0);
 }

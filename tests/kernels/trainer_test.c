@@ -29,11 +29,11 @@ static th_epoch last_epoch(const th_trainer *trainer) {
 }
 
 Test(trainer, learns_to_tell_classes_apart) {
-  for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SIGMOID; a++)
+  for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SILU; a++)
     for (th_optimizer_kind o = TH_OPTIMIZER_SGD; o <= TH_OPTIMIZER_ADAMW; o++) {
       th_spec spec = fixture_spec();
       th_data data = fixture_data();
-      spec.activation = a;
+      spec.activation[0] = a;
       spec.optimizer = o;
       spec.hidden_count = 1;
       spec.hidden[0] = 24;
