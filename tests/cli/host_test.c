@@ -164,3 +164,24 @@ Test(host, a_result_that_cannot_be_written_is_kept_and_the_text_says_how_to_fetc
   test_run_free(&run);
   assert_prints(test_trainhost("result 1 --out m.safetensors"), "trained 300 epochs");
 }
+
+Test(host, a_stopped_host_leaves_a_checkpoint_to_go_on_from) {
+  assert_prints(test_trainhost("train " ENDLESS " --detach"), "job 1 goes on");
+  test_process process = test_trainhost_start("result 1 --wait --json --out m.safetensors");
+  test_process_await(&process, "\"event\":\"epoch\"");
+  kill(process.pid, SIGKILL);
+  test_run killed = test_process_end(&process);
+  test_run_free(&killed);
+  cr_assert_eq(test_host_end(&host, SIGTERM), 0);
+  test_host_restart(&host, NULL);
+  assert_prints(test_trainhost("result 1 --wait --out c.safetensors"), "a checkpoint");
+  cr_assert_not(test_file_exists("c.json"), "a checkpoint has no card");
+  /* What is no checkpoint is refused, so what is taken is one. */
+  assert_fails(test_trainhost("train " ENDLESS " --resume xy.csv --out m"), 65, "safetensors");
+  process = test_trainhost_start("train " ENDLESS " --resume c.safetensors --json --out m");
+  test_process_await(&process, "\"event\":\"epoch\"");
+  cr_assert_eq(kill(process.pid, SIGINT), 0);
+  test_run run = test_process_end(&process);
+  cr_assert_eq(run.exit_status, 130, "%s", run.out);
+  test_run_free(&run);
+}
