@@ -1,6 +1,5 @@
 #include "kernels/spec.h"
 
-#include <float.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -10,69 +9,9 @@
 
 #include "base/check.h"
 #include "base/nearest.h"
+#include "kernels/spec_table.h"
 
-/* ---- the table of fields: parse, set, format, defaults and help are all made of it ---- */
-
-static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "sigmoid", "elu",
-                                               "gelu", "gelu_tanh",  "silu", NULL};
-static const char *const optimizer_words[] = {"sgd", "adam", "adamw", NULL};
-static const char *const split_words[] = {"random", "last", NULL};
-
-/* What a field's number may be. An open end is written as the nearest double inside. */
-typedef struct field_range {
-  double least, most;
-  const char *words; /* for people */
-} field_range;
-
-#define ANY \
-  { 0, 0, NULL }
-#define POSITIVE \
-  { DBL_TRUE_MIN, DBL_MAX, "a number above 0" }
-#define NOT_NEGATIVE \
-  { 0, DBL_MAX, "a number, 0 or above" }
-#define FRACTION \
-  { 0, 1 - DBL_EPSILON / 2, "a number from 0 to below 1" }
-#define FROM_ONE \
-  { 1, UINT32_MAX, "a whole number from 1 to 4294967295" }
-#define FROM_ZERO \
-  { 0, UINT32_MAX, "a whole number from 0 to 4294967295" }
-
-/* X(field, kind, default, choices, range, help), in the order in which they are listed to a person.
- */
-#define FIELDS(X)                                                                              \
-  X(name, TH_SPEC_TEXT, "", NULL, ANY, "A label for lists and cards")                          \
-  X(hidden, TH_SPEC_COUNTS, "64,32", NULL, ANY, "Widths of the hidden layers")                 \
-  X(classes, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                              \
-    "Classes to tell apart; 0: one more than the largest label")                               \
-  X(activation, TH_SPEC_CHOICES, "relu", activation_words, ANY,                                \
-    "Activation of the hidden layers, or a list with one for each")                            \
-  X(negative_slope, TH_SPEC_NUMBER, "0.01", NULL, NOT_NEGATIVE, "Slope of leaky_relu below 0") \
-  X(elu_alpha, TH_SPEC_NUMBER, "1", NULL, NOT_NEGATIVE, "How far below 0 elu comes")           \
-  X(dropout, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                              \
-    "Probability with which a hidden unit is left out of a step")                              \
-  X(epochs, TH_SPEC_COUNT, "10", NULL, FROM_ONE, "Passes over the training rows")              \
-  X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                         \
-  X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")              \
-  X(learning_rate, TH_SPEC_NUMBER, "0.001", NULL, POSITIVE, "Size of the steps")               \
-  X(momentum, TH_SPEC_NUMBER, "0", NULL, FRACTION, "Momentum of sgd")                          \
-  X(beta1, TH_SPEC_NUMBER, "0.9", NULL, FRACTION, "Decay of adam's first moment")              \
-  X(beta2, TH_SPEC_NUMBER, "0.999", NULL, FRACTION, "Decay of adam's second moment")           \
-  X(epsilon, TH_SPEC_NUMBER, "1e-08", NULL, POSITIVE, "Keeps adam from dividing by 0")         \
-  X(weight_decay, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                     \
-    "L2 penalty; of adamw decoupled from the gradient")                                        \
-  X(validation_split, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                     \
-    "Fraction of the rows kept for validation")                                                \
-  X(split, TH_SPEC_CHOICE, "random", split_words, ANY,                                         \
-    "Which rows validate: random, drawn on the seed, or the last, for data in time order")     \
-  X(shuffle, TH_SPEC_BOOL, "true", NULL, ANY, "Order the rows anew in each epoch")             \
-  X(early_stopping_patience, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                              \
-    "Stop after so many epochs without a lower validation loss; 0: never")                     \
-  X(early_stopping_min_delta, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                         \
-    "How much lower counts as lower")                                                          \
-  X(restore_best, TH_SPEC_BOOL, "true", NULL, ANY,                                             \
-    "Give back the best epoch's model and not the last's")                                     \
-  X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                        \
-    "Decides parameters, split, order and dropout; from 0 to 18446744073709551615")
+/* ---- what the table of fields is unfolded to ---- */
 
 #define AS_FIELD(member, kind, fallback, choices, range, help) \
   {#member, kind, fallback, help, choices},
