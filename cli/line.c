@@ -7,7 +7,8 @@
 
 #include "cli/words.h"
 
-enum { GAP = 2, BAR_WIDTH_MIN = 12, BAR_WIDTH_MAX = 40 };
+/* So that epoch, step, bar, loss, accuracy, rate and ETA go together into 80 columns. */
+enum { GAP = 1, BAR_WIDTH_MIN = 8, BAR_WIDTH_MAX = 40 };
 
 /* The parts of a line, in the order in which they stand there. */
 typedef enum line_part {
@@ -24,10 +25,14 @@ typedef enum line_part {
   PART_COUNT,
 } line_part;
 
-/* What is let in first. The bar then grows into what room is left. */
-static const line_part by_importance[] = {PART_PHASE, PART_PERCENT, PART_DETAIL, PART_EPOCH,
-                                          PART_LOSS,  PART_ETA,     PART_BAR,    PART_ACCURACY,
-                                          PART_RATE,  PART_STEP};
+/* What is let in first; the bar then grows into what room is left. At work the epoch says as much
+ * as the phase's name, which is left out first. */
+static const line_part at_work[PART_COUNT] = {PART_PERCENT, PART_EPOCH,    PART_LOSS, PART_ETA,
+                                              PART_BAR,     PART_ACCURACY, PART_RATE, PART_STEP,
+                                              PART_PHASE,   PART_DETAIL};
+static const line_part at_rest[PART_COUNT] = {PART_PHASE, PART_PERCENT, PART_DETAIL, PART_BAR,
+                                              PART_EPOCH, PART_LOSS,    PART_ETA,    PART_ACCURACY,
+                                              PART_RATE,  PART_STEP};
 
 /* Each is as wide as a line at most, so that none needs memory. */
 typedef struct line_parts {
@@ -118,14 +123,14 @@ static void parts_make(th_job_kind kind, const th_progress *progress, line_parts
 }
 
 /* Empty the parts that do not fit beside the more important ones. @return columns taken. */
-static uint32_t parts_choose(line_parts *parts, uint32_t width) {
+static uint32_t parts_choose(const line_part *by_importance, line_parts *parts, uint32_t width) {
   uint32_t used = 0;
-  for (size_t i = 0; i < sizeof by_importance / sizeof by_importance[0]; i++) {
+  for (size_t i = 0; i < PART_COUNT; i++) {
     char *text = parts->text[by_importance[i]];
     uint32_t wanted = (uint32_t)strlen(text);
     if (wanted == 0) continue;
     if (used > 0) wanted += GAP;
-    /* The phase stays, and is cut if it must be. */
+    /* The first stays, and is cut if it must be. */
     if (used > 0 && used + wanted > width)
       text[0] = '\0';
     else
@@ -145,7 +150,7 @@ th_line th_line_format(th_job_kind kind, const th_progress *progress, uint32_t w
   if (width > TH_LINE_WIDTH_MAX) width = TH_LINE_WIDTH_MAX;
   line_parts parts;
   parts_make(kind, progress, &parts);
-  uint32_t used = parts_choose(&parts, width);
+  uint32_t used = parts_choose(is_at_work(progress) ? at_work : at_rest, &parts, width);
   if (used < width) bar_grow(&parts, width - used, fraction_of(progress));
   th_line line = {0};
   uint32_t length = 0;
