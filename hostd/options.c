@@ -7,8 +7,6 @@
 #include <string.h>
 #include <strings.h>
 
-const char *argp_program_version = "trainhostd " TH_VERSION;
-
 enum {
   OPTION_SOCKET_MODE = 0x100,
   OPTION_SOCKET_GROUP,
@@ -171,5 +169,7 @@ void th_options_parse(int argc, char **argv, th_options *options) {
       .arena_bytes = UINT64_C(8) << 20,
       .log_level = TH_LOG_INFO,
   };
+  /* Assigned and not defined: a definition of ours would be hidden from libc. */
+  argp_program_version = "trainhostd " TH_VERSION;
   argp_parse(&parser, argc, argv, 0, NULL, options);
 }
