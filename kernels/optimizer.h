@@ -2,6 +2,8 @@
 #ifndef TH_KERNELS_OPTIMIZER_H
 #define TH_KERNELS_OPTIMIZER_H
 
+#include <stdbool.h>
+
 #include "kernels/real.h"
 #include "kernels/spec.h"
 
@@ -11,7 +13,8 @@ typedef struct th_optimizer {
   th_real learning_rate;
   th_real weight_decay;
   th_real momentum;
-  th_real rest1, rest2; /**< 1 − beta */
+  bool is_nesterov;
+  th_real rest1, rest2; /**< 1 − beta; RMSprop: rest2 is 1 − rho */
   th_real epsilon;
   th_real decay; /**< AdamW: learning rate · weight decay */
   th_real step_size; /**< Adam: learning rate / (1 − beta1^t) */
@@ -26,8 +29,10 @@ static inline th_optimizer th_optimizer_at(const th_spec *spec, uint64_t step) {
       .learning_rate = (th_real)spec->learning_rate,
       .weight_decay = (th_real)spec->weight_decay,
       .momentum = (th_real)spec->momentum,
+      .is_nesterov = spec->nesterov,
       .rest1 = (th_real)(1.0 - spec->beta1),
-      .rest2 = (th_real)(1.0 - spec->beta2),
+      .rest2 =
+          (th_real)(1.0 - (spec->optimizer == TH_OPTIMIZER_RMSPROP ? spec->rho : spec->beta2)),
       .epsilon = (th_real)spec->epsilon,
       .decay = (th_real)(spec->learning_rate * spec->weight_decay),
       .step_size = (th_real)(spec->learning_rate / (1.0 - pow(spec->beta1, t))),
@@ -37,8 +42,28 @@ static inline th_optimizer th_optimizer_at(const th_spec *spec, uint64_t step) {
 
 /** How many numbers beside the parameter a kind carries from step to step. */
 static inline uint32_t th_optimizer_moments(const th_spec *spec) {
-  if (spec->optimizer == TH_OPTIMIZER_SGD) return spec->momentum != 0 ? 1 : 0;
-  return 2;
+  uint32_t momentum = spec->momentum != 0 ? 1 : 0;
+  switch (spec->optimizer) {
+    case TH_OPTIMIZER_SGD:
+      return momentum;
+    case TH_OPTIMIZER_RMSPROP:
+      return 1 + momentum;
+    case TH_OPTIMIZER_ADAM:
+    case TH_OPTIMIZER_ADAMW:
+      return 2;
+  }
+  __builtin_unreachable();
+}
+
+/**
+ * What a gradient is multiplied by so that it is at most clip_norm long, as
+ * torch.nn.utils.clip_grad_norm_ has it: clip_norm / (length + 1e-6), at most 1.
+ *
+ * @param squares  the sum of the squares of the whole gradient. If that is no number, nor is this.
+ */
+static inline th_real th_optimizer_clip(double clip_norm, double squares) {
+  double factor = clip_norm / (sqrt(squares) + 1e-6);
+  return (th_real)(factor > 1 ? 1 : factor);
 }
 
 /** Stochastic gradient descent; weight decay is coupled: it is added to the gradient. */
@@ -46,12 +71,39 @@ TH_HOST_DEVICE void th_optimizer_sgd(const th_optimizer *o, th_real gradient, th
   *parameter -= o->learning_rate * (gradient + o->weight_decay * *parameter);
 }
 
-/** As above with momentum, no dampening, no Nesterov. */
+/** As above with momentum, no dampening; Nesterov's as Sutskever et al. 2013 rewrote it. */
 TH_HOST_DEVICE void th_optimizer_sgd_momentum(const th_optimizer *o, th_real gradient,
                                               th_real *parameter, th_real *moment1) {
   th_real decayed = gradient + o->weight_decay * *parameter;
   *moment1 = o->momentum * *moment1 + decayed;
-  *parameter -= o->learning_rate * *moment1;
+  th_real ahead = decayed + o->momentum * *moment1;
+  *parameter -= o->learning_rate * (o->is_nesterov ? ahead : *moment1);
+}
+
+/**
+ * RMSprop (Hinton 2012, lecture 6e), as torch.optim has it: coupled weight decay, epsilon outside
+ * the root, not centered. The mean of squares is moment1.
+ */
+TH_HOST_DEVICE th_real th_optimizer_rmsprop_direction(const th_optimizer *o, th_real gradient,
+                                                      th_real parameter, th_real *moment1) {
+  th_real decayed = gradient + o->weight_decay * parameter;
+  *moment1 += o->rest2 * (decayed * decayed - *moment1);
+  return decayed / (th_real_sqrt(*moment1) + o->epsilon);
+}
+
+TH_HOST_DEVICE void th_optimizer_rmsprop(const th_optimizer *o, th_real gradient,
+                                         th_real *parameter, th_real *moment1) {
+  *parameter -=
+      o->learning_rate * th_optimizer_rmsprop_direction(o, gradient, *parameter, moment1);
+}
+
+/** As above with momentum, which is moment2. */
+TH_HOST_DEVICE void th_optimizer_rmsprop_momentum(const th_optimizer *o, th_real gradient,
+                                                  th_real *parameter, th_real *moment1,
+                                                  th_real *moment2) {
+  th_real direction = th_optimizer_rmsprop_direction(o, gradient, *parameter, moment1);
+  *moment2 = o->momentum * *moment2 + direction;
+  *parameter -= o->learning_rate * *moment2;
 }
 
 /**

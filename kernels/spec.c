@@ -277,6 +277,23 @@ void th_spec_init(th_spec *spec) {
 
 /* ---- the whole ---- */
 
+static th_error optimizer_judge(const th_spec *spec) {
+  bool is_sgd = spec->optimizer == TH_OPTIMIZER_SGD;
+  if (spec->momentum > 0 && !is_sgd && spec->optimizer != TH_OPTIMIZER_RMSPROP)
+    return th_fail(TH_ERR_USAGE,
+                   "momentum is %g and optimizer is \"%s\": only sgd and rmsprop have momentum",
+                   spec->momentum, th_optimizer_name(spec->optimizer));
+  if (spec->nesterov && (!is_sgd || spec->momentum == 0))
+    return th_fail(TH_ERR_USAGE,
+                   "nesterov is true, optimizer \"%s\" and momentum %g: it is a way of sgd to use "
+                   "its momentum; set both, momentum to 0.9 say",
+                   th_optimizer_name(spec->optimizer), spec->momentum);
+  if (spec->clip_norm > 0 && spec->clip_value > 0)
+    return th_fail(TH_ERR_USAGE, "clip_norm is %g and clip_value %g: set one of them to 0",
+                   spec->clip_norm, spec->clip_value);
+  return TH_OK;
+}
+
 th_error th_spec_judge(const th_spec *spec) {
   if (spec->early_stopping_patience > 0 && spec->validation_split == 0)
     return th_fail(
@@ -284,9 +301,8 @@ th_error th_spec_judge(const th_spec *spec) {
         "early_stopping_patience is %u and validation_split is 0: without validation rows "
         "nothing could stop the training; set validation_split, to 0.2 say",
         spec->early_stopping_patience);
-  if (spec->momentum > 0 && spec->optimizer != TH_OPTIMIZER_SGD)
-    return th_fail(TH_ERR_USAGE, "momentum is %g and optimizer is \"%s\": only sgd has momentum",
-                   spec->momentum, th_optimizer_name(spec->optimizer));
+  th_error error = optimizer_judge(spec);
+  if (error != TH_OK) return error;
   if (spec->activation_count > 1 && spec->activation_count != spec->hidden_count)
     return th_fail(TH_ERR_USAGE,
                    "activation lists %u and hidden %u layers: name one activation for all layers, "

@@ -34,6 +34,7 @@ typedef enum th_optimizer_kind {
   TH_OPTIMIZER_SGD,
   TH_OPTIMIZER_ADAM,
   TH_OPTIMIZER_ADAMW,
+  TH_OPTIMIZER_RMSPROP,
 } th_optimizer_kind;
 
 typedef enum th_split_kind {
@@ -56,9 +57,13 @@ typedef struct th_spec {
   uint32_t batch_size;
   th_optimizer_kind optimizer;
   double learning_rate;
-  double momentum;
+  double momentum; /**< of SGD and RMSprop */
+  bool nesterov;
+  double rho; /**< of RMSprop */
   double beta1, beta2, epsilon;
   double weight_decay;
+  double clip_norm; /**< the largest length of a step's whole gradient; 0: any */
+  double clip_value; /**< the largest size of each of its numbers; 0: any */
   double validation_split; /**< fraction of the rows, in [0, 1) */
   th_split_kind split;
   bool shuffle;
@@ -85,8 +90,7 @@ typedef struct th_spec_field {
   th_spec_field_kind kind;
   const char *fallback; /**< the default, as text */
   const char *help; /**< one sentence, no full stop */
-  const char *const
-      *choices; /**< NULL-terminated, of a TH_SPEC_CHOICE or TH_SPEC_CHOICES, else NULL */
+  const char *const *choices; /**< NULL-terminated, of a kind that has some, else NULL */
 } th_spec_field;
 
 /** All fields, in order. @param count [out] how many. Static; never freed. */

@@ -12,7 +12,7 @@
 
 static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "sigmoid", "elu",
                                                "gelu", "gelu_tanh",  "silu", NULL};
-static const char *const optimizer_words[] = {"sgd", "adam", "adamw", NULL};
+static const char *const optimizer_words[] = {"sgd", "adam", "adamw", "rmsprop", NULL};
 static const char *const split_words[] = {"random", "last", NULL};
 
 /* What a field's number may be. An open end is written as the nearest double inside. */
@@ -51,12 +51,19 @@ typedef struct field_range {
   X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                         \
   X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")              \
   X(learning_rate, TH_SPEC_NUMBER, "0.001", NULL, POSITIVE, "Size of the steps")               \
-  X(momentum, TH_SPEC_NUMBER, "0", NULL, FRACTION, "Momentum of sgd")                          \
+  X(momentum, TH_SPEC_NUMBER, "0", NULL, FRACTION, "Momentum of sgd and rmsprop")              \
+  X(nesterov, TH_SPEC_BOOL, "false", NULL, ANY, "Let the momentum of sgd look a step ahead")   \
+  X(rho, TH_SPEC_NUMBER, "0.99", NULL, FRACTION, "Decay of rmsprop's mean of squares")         \
   X(beta1, TH_SPEC_NUMBER, "0.9", NULL, FRACTION, "Decay of adam's first moment")              \
   X(beta2, TH_SPEC_NUMBER, "0.999", NULL, FRACTION, "Decay of adam's second moment")           \
-  X(epsilon, TH_SPEC_NUMBER, "1e-08", NULL, POSITIVE, "Keeps adam from dividing by 0")         \
+  X(epsilon, TH_SPEC_NUMBER, "1e-08", NULL, POSITIVE,                                          \
+    "Keeps adam and rmsprop from dividing by 0")                                               \
   X(weight_decay, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                     \
     "L2 penalty; of adamw decoupled from the gradient")                                        \
+  X(clip_norm, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                        \
+    "Shorten a gradient that is longer than this; 0: never")                                   \
+  X(clip_value, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                       \
+    "Bound each number of the gradient to ± this; 0: never")                                   \
   X(validation_split, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                     \
     "Fraction of the rows kept for validation")                                                \
   X(split, TH_SPEC_CHOICE, "random", split_words, ANY,                                         \

@@ -32,7 +32,8 @@ static bool blocks_allocate(th_engine *engine) {
     engine->block_count += (engine->layers[l].inputs + largest - 1) / largest;
   }
   engine->blocks = array_allocate(engine->block_count, 1, sizeof *engine->blocks);
-  if (engine->blocks == NULL) return false;
+  engine->block_squares = array_allocate(engine->block_count, 1, sizeof *engine->block_squares);
+  if (engine->blocks == NULL || engine->block_squares == NULL) return false;
   th_block *block = engine->blocks;
   for (uint32_t l = 0; l < layers; l++) {
     uint32_t largest = block_inputs_max(&engine->layers[l]);
@@ -118,6 +119,7 @@ static void engine_destroy(th_engine *engine) {
     free(engine->transposed[l]);
   }
   free(engine->slice_sums);
+  free(engine->block_squares);
   free(engine->blocks);
   free(engine->best);
   free(engine->moment2);

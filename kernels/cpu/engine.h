@@ -49,6 +49,7 @@ struct th_engine {
 
   th_block *blocks;
   uint32_t block_count;
+  double *block_squares; /**< [block_count] of each block's gradient, to clip its length by */
 
   /** [rows, input_stride] of each layer; the first are rows of the data, the others follow an
    * activation. */

@@ -10,6 +10,7 @@ typedef struct th_batch {
   uint32_t rows;
   uint64_t step; /* over the whole training, from 0 */
   th_optimizer optimizer;
+  th_real clip; /* what the gradient is multiplied by before the update */
   th_real *logits; /* wanted by the caller of an evaluation, or NULL */
 } th_batch;
 
@@ -148,29 +149,59 @@ static void slice_evaluate(void *argument, uint32_t index) {
   engine->slice_sums[index] = engine->data->labels == NULL ? none : slice_loss(batch, slice, rows);
 }
 
-/* The parameters phase: a block's gradient is one product over the whole batch, and its update
- * follows while it is in the cache. */
-static void block_update(void *argument, uint32_t index) {
+/* The parameters that a block owns, which lie one after another. */
+typedef struct th_range {
+  uint64_t start;
+  uint64_t count;
+  bool has_biases; /* at the end, a row of them */
+} th_range;
+
+static th_range block_parameters(const th_linear *layer, const th_block *block) {
+  bool has_biases = block->first + block->inputs == layer->inputs;
+  return (th_range){.start = layer->weights + (uint64_t)block->first * layer->output_stride,
+                    .count = (uint64_t)(block->inputs + has_biases) * layer->output_stride,
+                    .has_biases = has_biases};
+}
+
+/* A block's gradient is one product over the whole batch. */
+static void block_differentiate(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   const th_engine *engine = batch->engine;
   th_block block = engine->blocks[index];
   const th_linear *layer = &engine->layers[block.layer];
-  uint64_t start = layer->weights + (uint64_t)block.first * layer->output_stride;
-  uint64_t count = (uint64_t)block.inputs * layer->output_stride;
+  th_range owned = block_parameters(layer, &block);
+  th_real *gradients = engine->gradients + owned.start;
   th_linear_gradient(layer, engine->loops, batch->rows, block.first, block.inputs,
-                     engine->inputs[block.layer], engine->deltas[block.layer],
-                     engine->gradients + start);
-  if (block.first + block.inputs == layer->inputs) {
+                     engine->inputs[block.layer], engine->deltas[block.layer], gradients);
+  if (owned.has_biases)
     engine->loops->column_sums(batch->rows, layer->output_stride, engine->deltas[block.layer],
                                engine->gradients + layer->biases);
-    count += layer->output_stride;
-  }
-  engine->loops->optimize(&batch->optimizer, count, engine->gradients + start,
-                          engine->parameters + start,
-                          engine->moment1 == NULL ? NULL : engine->moment1 + start,
-                          engine->moment2 == NULL ? NULL : engine->moment2 + start);
+  if (engine->spec->clip_value > 0)
+    engine->loops->clamp(owned.count, (th_real)engine->spec->clip_value, gradients);
+  if (engine->spec->clip_norm > 0)
+    engine->block_squares[index] = engine->loops->squares(owned.count, gradients);
+}
+
+static void block_optimize(void *argument, uint32_t index) {
+  const th_batch *batch = argument;
+  const th_engine *engine = batch->engine;
+  th_block block = engine->blocks[index];
+  const th_linear *layer = &engine->layers[block.layer];
+  th_range owned = block_parameters(layer, &block);
+  if (batch->clip < 1)
+    engine->loops->scale(owned.count, batch->clip, engine->gradients + owned.start);
+  engine->loops->optimize(&batch->optimizer, owned.count, engine->gradients + owned.start,
+                          engine->parameters + owned.start,
+                          engine->moment1 == NULL ? NULL : engine->moment1 + owned.start,
+                          engine->moment2 == NULL ? NULL : engine->moment2 + owned.start);
   th_linear_transpose(layer, engine->loops, block.first, block.inputs, engine->parameters,
                       engine->transposed[block.layer]);
+}
+
+/* The parameters phase: a block's update follows its gradient while that is in the cache. */
+static void block_update(void *argument, uint32_t index) {
+  block_differentiate(argument, index);
+  block_optimize(argument, index);
 }
 
 /* In the order of the slices, whoever computed them. */
@@ -200,6 +231,22 @@ static void loop_run(th_team *team, uint32_t count, double flops, th_team_work *
   for (uint32_t i = 0; i < count; i++) work(batch, i);
 }
 
+/* To clip the length of the whole gradient, all of it must be there before the first update: one
+ * barrier more, which nobody pays for who does not clip. */
+static void parameters_update(th_team *team, double flops, th_batch *batch) {
+  const th_engine *engine = batch->engine;
+  batch->clip = 1;
+  if (engine->spec->clip_norm == 0) {
+    loop_run(team, engine->block_count, flops, block_update, batch);
+    return;
+  }
+  loop_run(team, engine->block_count, flops, block_differentiate, batch);
+  double squares = 0;
+  for (uint32_t i = 0; i < engine->block_count; i++) squares += engine->block_squares[i];
+  batch->clip = th_optimizer_clip(engine->spec->clip_norm, squares);
+  loop_run(team, engine->block_count, flops, block_optimize, batch);
+}
+
 th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint32_t first,
                          uint32_t count, th_sums *sums) {
   const th_spec *spec = engine->spec;
@@ -219,7 +266,7 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
     double flops = 2.0 * batch.rows * (double)engine->model->parameters;
     loop_run(team, slice_count(batch.rows), 2 * flops, slice_train, &batch);
     sums_collect(engine, slice_count(batch.rows), sums);
-    loop_run(team, engine->block_count, flops, block_update, &batch);
+    parameters_update(team, flops, &batch);
   }
   return TH_OK;
 }

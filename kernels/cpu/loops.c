@@ -289,6 +289,29 @@ static void column_sums(uint32_t rows, uint32_t width, const th_real *restrict v
   }
 }
 
+static void clamp(uint64_t count, th_real bound, th_real *values) {
+  /* Comparisons that a NaN fails leave it as it is. */
+  for (uint64_t i = 0; i < count; i++) {
+    th_real above = values[i] < -bound ? -bound : values[i];
+    values[i] = above > bound ? bound : above;
+  }
+}
+
+static void scale(uint64_t count, th_real factor, th_real *values) {
+  for (uint64_t i = 0; i < count; i++) values[i] *= factor;
+}
+
+/* TH_PANEL sums side by side, so that the loop vectorizes; there are whole panels only. */
+static double squares(uint64_t count, const th_real *values) {
+  double sums[TH_PANEL] = {0};
+  for (uint64_t i = 0; i < count; i += TH_PANEL)
+    for (uint32_t lane = 0; lane < TH_PANEL; lane++)
+      sums[lane] += (double)values[i + lane] * (double)values[i + lane];
+  double total = 0;
+  for (uint32_t lane = 0; lane < TH_PANEL; lane++) total += sums[lane];
+  return total;
+}
+
 static void optimize(const th_optimizer *optimizer, uint64_t count,
                      const th_real *restrict gradients, th_real *restrict parameters,
                      th_real *restrict moment1, th_real *restrict moment2) {
@@ -310,6 +333,14 @@ static void optimize(const th_optimizer *optimizer, uint64_t count,
       for (uint64_t i = 0; i < count; i++)
         th_optimizer_adamw(&o, gradients[i], &parameters[i], &moment1[i], &moment2[i]);
       return;
+    case TH_OPTIMIZER_RMSPROP:
+      if (moment2 == NULL)
+        for (uint64_t i = 0; i < count; i++)
+          th_optimizer_rmsprop(&o, gradients[i], &parameters[i], &moment1[i]);
+      else
+        for (uint64_t i = 0; i < count; i++)
+          th_optimizer_rmsprop_momentum(&o, gradients[i], &parameters[i], &moment1[i], &moment2[i]);
+      return;
   }
 }
 
@@ -326,5 +357,8 @@ const th_loops TH_LOOPS = {
     .backward = backward,
     .cross_entropy = cross_entropy,
     .column_sums = column_sums,
+    .clamp = clamp,
+    .scale = scale,
+    .squares = squares,
     .optimize = optimize,
 };

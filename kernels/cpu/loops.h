@@ -118,6 +118,15 @@ typedef struct th_loops {
   /** sums [width] of values [rows, width], taken in double. */
   void (*column_sums)(uint32_t rows, uint32_t width, const th_real *values, th_real *sums);
 
+  /** Bring every value into [−bound, bound]; NaN stays NaN. */
+  void (*clamp)(uint64_t count, th_real bound, th_real *values);
+
+  /** values[i] *= factor. */
+  void (*scale)(uint64_t count, th_real factor, th_real *values);
+
+  /** The sum of the squares, taken in double. @param count  a multiple of TH_PANEL. */
+  double (*squares)(uint64_t count, const th_real *values);
+
   /** One optimizer step over `count` parameters. Moments that the kind does not use may be NULL. */
   void (*optimize)(const th_optimizer *optimizer, uint64_t count, const th_real *gradients,
                    th_real *parameters, th_real *moment1, th_real *moment2);

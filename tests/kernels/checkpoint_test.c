@@ -10,7 +10,7 @@
 static th_spec whole_spec(th_optimizer_kind optimizer) {
   th_spec spec = fixture_spec();
   spec.optimizer = optimizer;
-  spec.momentum = optimizer == TH_OPTIMIZER_SGD ? 0.9 : 0;
+  spec.momentum = optimizer == TH_OPTIMIZER_SGD || optimizer == TH_OPTIMIZER_RMSPROP ? 0.9 : 0;
   spec.learning_rate = optimizer == TH_OPTIMIZER_SGD ? 0.1 : 0.01;
   spec.dropout = 0.1;
   spec.validation_split = 0.25;
@@ -89,6 +89,10 @@ Test(checkpoint, resumes_adam_anywhere_to_the_same_bits) {
 
 Test(checkpoint, resumes_sgd_with_momentum_anywhere_to_the_same_bits) {
   check_resume_anywhere(TH_OPTIMIZER_SGD);
+}
+
+Test(checkpoint, resumes_rmsprop_with_momentum_anywhere_to_the_same_bits) {
+  check_resume_anywhere(TH_OPTIMIZER_RMSPROP);
 }
 
 Test(checkpoint, resumes_without_validation_moments_or_best) {

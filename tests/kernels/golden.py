@@ -1,11 +1,15 @@
 #!/usr/bin/python3
-"""Write golden.txt: what PyTorch, in float64, makes of a small net after 1 and after 100 steps.
+"""Write golden.txt: what PyTorch, in float64, makes of a small net after 1 and after 100 steps, with
+every loss, optimizer and activation together.
 
 Needs PyTorch (Debian: python3-torch). Run as `./golden.py > golden.txt`; the tests read the file,
 so they need no Python. Shuffle and dropout are off: their random numbers are not PyTorch's.
 """
 
+import math
+
 import torch
+from torch.nn import functional
 
 WIDTH, HIDDEN, CLASSES = 5, (6, 4), 3
 # 22 rows in batches of 8: two whole ones and a ragged one of 6.
@@ -16,23 +20,45 @@ ACTIVATIONS = {
     "leaky_relu": lambda: torch.nn.LeakyReLU(0.01),
     "tanh": torch.nn.Tanh,
     "sigmoid": torch.nn.Sigmoid,
+    "elu": torch.nn.ELU,
+    "gelu": torch.nn.GELU,
+    "gelu_tanh": lambda: torch.nn.GELU(approximate="tanh"),
+    "silu": torch.nn.SiLU,
 }
 
-# name: constructor, learning rate, momentum, weight decay
+# Fields of a specification, and what PyTorch has for them.
 OPTIMIZERS = {
-    "sgd": (lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.01), 0.1, 0.0, 0.01),
-    "sgd_momentum": (
-        lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=0.01), 0.05, 0.9, 0.01),
-    "adam": (lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.01), 0.01, 0.0, 0.01),
-    "adamw": (lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1), 0.01, 0.0, 0.1),
+    "optimizer=sgd learning_rate=0.1 weight_decay=0.01":
+        lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.01),
+    "optimizer=sgd learning_rate=0.05 momentum=0.9 weight_decay=0.01":
+        lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=0.01),
+    "optimizer=sgd learning_rate=0.05 momentum=0.9 nesterov=true weight_decay=0.01":
+        lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "optimizer=sgd learning_rate=0.5 momentum=0.5 clip_norm=0.2":
+        lambda p: torch.optim.SGD(p, lr=0.5, momentum=0.5),
+    "optimizer=sgd learning_rate=0.5 clip_value=0.02":
+        lambda p: torch.optim.SGD(p, lr=0.5),
+    "optimizer=rmsprop learning_rate=0.001 weight_decay=0.01":
+        lambda p: torch.optim.RMSprop(p, lr=0.001, weight_decay=0.01),
+    "optimizer=rmsprop learning_rate=0.001 rho=0.9 epsilon=1e-6 momentum=0.5":
+        lambda p: torch.optim.RMSprop(p, lr=0.001, alpha=0.9, eps=1e-6, momentum=0.5),
+    "optimizer=adam learning_rate=0.01 weight_decay=0.01":
+        lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.01),
+    "optimizer=adamw learning_rate=0.01 weight_decay=0.1":
+        lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
 }
 
 
-def net(activation):
-    widths = (WIDTH, *HIDDEN, CLASSES)
+LOSSES = {
+    "loss=cross_entropy": functional.cross_entropy,
+}
+
+
+def net(activation, outputs):
+    widths = (WIDTH, *HIDDEN, outputs)
     modules = []
-    for inputs, outputs in zip(widths, widths[1:]):
-        modules += [torch.nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+    for before, after in zip(widths, widths[1:]):
+        modules += [torch.nn.Linear(before, after), ACTIVATIONS[activation]()]
     return torch.nn.Sequential(*modules[:-1]).double()
 
 
@@ -48,21 +74,33 @@ def load(model, values):
             begin += p.numel()
 
 
-def train(model, optimizer, features, labels, steps):
-    """The loss of the last step, before its update."""
+def clip(model, fields):
+    for field in fields.split():
+        name, value = field.split("=")
+        if name == "clip_norm":
+            torch.nn.utils.clip_grad_norm_(model.parameters(), float(value))
+        if name == "clip_value":
+            torch.nn.utils.clip_grad_value_(model.parameters(), float(value))
+
+
+def train(model, fields, loss_of, features, labels, steps):
+    """The loss of the last step, before its update, and a number that every parameter is in."""
+    optimizer = OPTIMIZERS[fields](model.parameters())
     batches = (ROWS + BATCH - 1) // BATCH
     loss = None
     for step in range(steps):
         rows = slice(step % batches * BATCH, step % batches * BATCH + BATCH)
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(features[rows]), labels[rows])
+        loss = loss_of(model(features[rows]), labels[rows])
         loss.backward()
+        clip(model, fields)
         optimizer.step()
-    return loss.item()
+    mark = sum(math.cos(i) * p for i, p in enumerate(flat(model).tolist()))
+    return loss.item(), mark
 
 
 def show(name, values):
-    print(name, *(f"{v:.17g}" for v in values.reshape(-1).tolist()))
+    print(name, *(f"{v:.17g}" for v in values))
 
 
 def main():
@@ -70,19 +108,20 @@ def main():
     # Rounded through float32, so that the float build starts from the same numbers.
     features = torch.randn(ROWS, WIDTH).float().double()
     labels = torch.randint(CLASSES, (ROWS,))
-    start = flat(net("relu")).float().double()
-    show("features", features)
+    start = flat(net("relu", CLASSES)).float().double()
+    show("features", features.reshape(-1).tolist())
     print("labels", *labels.tolist())
-    show("start", start)
-    for activation in ACTIVATIONS:
-        for name, (make, rate, momentum, decay) in OPTIMIZERS.items():
-            print("case", activation, name, rate, momentum, decay)
-            for steps in (1, 100):
-                model = net(activation)
-                load(model, start)
-                loss = train(model, make(model.parameters()), features, labels, steps)
-                print("loss", f"{loss:.17g}")
-                show("after", flat(model))
+    show("start", start.tolist())
+    for loss, loss_of in LOSSES.items():
+        for fields in OPTIMIZERS:
+            print(fields)
+            for activation in ACTIVATIONS:
+                numbers = []
+                for steps in (1, 100):
+                    model = net(activation, 1 if "binary" in loss else CLASSES)
+                    load(model, start)
+                    numbers += train(model, fields, loss_of, features, labels, steps)
+                show(f"activation={activation}", numbers)
 
 
 main()

@@ -312,6 +312,10 @@ static void optimize_plainly(const th_optimizer *o, float gradient, float *param
     th_optimizer_adam(o, gradient, parameter, moment1, moment2);
   else if (o->kind == TH_OPTIMIZER_ADAMW)
     th_optimizer_adamw(o, gradient, parameter, moment1, moment2);
+  else if (o->kind == TH_OPTIMIZER_RMSPROP && o->momentum != 0)
+    th_optimizer_rmsprop_momentum(o, gradient, parameter, moment1, moment2);
+  else if (o->kind == TH_OPTIMIZER_RMSPROP)
+    th_optimizer_rmsprop(o, gradient, parameter, moment1);
   else if (o->momentum != 0)
     th_optimizer_sgd_momentum(o, gradient, parameter, moment1);
   else
@@ -322,21 +326,25 @@ Test(loops, optimize_steps_every_parameter_and_leaves_padding_zero) {
   enum { COUNT = 80, PADDING = 16 };
   const th_loops *loops;
   for (uint32_t v = 0; (loops = th_loops_at(v)) != NULL; v++) {
-    for (int kind = 0; kind < 4; kind++) {
-      th_spec spec = {.optimizer = kind == 3 ? TH_OPTIMIZER_SGD : (th_optimizer_kind)kind,
+    for (int kind = 0; kind < 8; kind++) {
+      bool has_momentum = kind == 4 || kind == 7;
+      th_spec spec = {.optimizer = (th_optimizer_kind)(kind % 4),
                       .learning_rate = 0.01,
                       .weight_decay = 0.1,
-                      .momentum = kind == 3 ? 0.9 : 0,
+                      .momentum = has_momentum ? 0.9 : 0,
+                      .nesterov = kind == 4,
+                      .rho = 0.99,
                       .beta1 = 0.9,
                       .beta2 = 0.999,
                       .epsilon = 1e-8};
+      uint32_t moments = th_optimizer_moments(&spec);
       float g[COUNT] = {0}, p[COUNT] = {0}, m1[COUNT] = {0}, m2[COUNT] = {0};
       float plain[COUNT] = {0}, m1_plain[COUNT] = {0}, m2_plain[COUNT] = {0};
       for (uint32_t i = 0; i < COUNT - PADDING; i++) plain[i] = p[i] = random_unit(i, 13);
       for (uint32_t step = 1; step <= 3; step++) {
         th_optimizer o = th_optimizer_at(&spec, step);
         for (uint32_t i = 0; i < COUNT - PADDING; i++) g[i] = random_unit(i, 13 + step);
-        loops->optimize(&o, COUNT, g, p, kind == 0 ? NULL : m1, m2);
+        loops->optimize(&o, COUNT, g, p, moments > 0 ? m1 : NULL, moments > 1 ? m2 : NULL);
         for (uint32_t i = 0; i < COUNT; i++)
           optimize_plainly(&o, g[i], &plain[i], &m1_plain[i], &m2_plain[i]);
       }
@@ -345,5 +353,33 @@ Test(loops, optimize_steps_every_parameter_and_leaves_padding_zero) {
                            "%s, kind %d, %u: %g, %g", loops->name, kind, i, (double)p[i],
                            (double)plain[i]);
     }
+  }
+}
+
+Test(loops, clamp_scale_and_squares_cover_every_number) {
+  enum { COUNT = 48 };
+  const th_loops *loops;
+  for (uint32_t v = 0; (loops = th_loops_at(v)) != NULL; v++) {
+    float values[COUNT], sum = 0;
+    for (uint32_t i = 0; i < COUNT; i++) {
+      values[i] = small_whole(i, 20);
+      sum += values[i] * values[i];
+    }
+    cr_assert_eq(loops->squares(COUNT, values), (double)sum, "%s", loops->name);
+    loops->scale(COUNT, 0.5F, values);
+    for (uint32_t i = 0; i < COUNT; i++) cr_assert_eq(values[i], small_whole(i, 20) / 2);
+    loops->clamp(COUNT, 2, values);
+    for (uint32_t i = 0; i < COUNT; i++)
+      cr_assert_eq(values[i], fmaxf(-2, fminf(small_whole(i, 20) / 2, 2)));
+  }
+}
+
+/* A bound must not make a number of what is none. */
+Test(loops, clamp_leaves_nan) {
+  const th_loops *loops;
+  for (uint32_t v = 0; (loops = th_loops_at(v)) != NULL; v++) {
+    float values[] = {NAN, INFINITY, -INFINITY, 1};
+    loops->clamp(4, 3, values);
+    cr_assert(isnan(values[0]) && values[1] == 3 && values[2] == -3 && values[3] == 1);
   }
 }

@@ -37,7 +37,8 @@ Test(spec, every_field_is_read) {
       parse("{\"name\": \"n\", \"hidden\": [7], \"classes\": 3, \"activation\": \"leaky_relu\", "
             "\"negative_slope\": 0.2, \"elu_alpha\": 2, \"dropout\": 0.5, \"epochs\": 4, "
             "\"batch_size\": 5, "
-            "\"optimizer\": \"sgd\", \"learning_rate\": 1, \"momentum\": 0.9, \"beta1\": 0.8, "
+            "\"optimizer\": \"sgd\", \"learning_rate\": 1, \"momentum\": 0.9, \"nesterov\": true, "
+            "\"rho\": 0.6, \"clip_norm\": 0, \"clip_value\": 0.3, \"beta1\": 0.8, "
             "\"beta2\": 0.7, \"epsilon\": 1e-3, \"weight_decay\": 0.01, "
             "\"validation_split\": 0.25, \"split\": \"last\", \"shuffle\": false, "
             "\"early_stopping_patience\": 6, \"early_stopping_min_delta\": 0.1, "
@@ -48,6 +49,9 @@ Test(spec, every_field_is_read) {
   cr_assert_eq(spec.hidden_count, 1);
   cr_assert_eq(th_spec_activation(&spec, 0), TH_ACTIVATION_LEAKY_RELU);
   cr_assert_eq(spec.optimizer, TH_OPTIMIZER_SGD);
+  cr_assert(spec.nesterov);
+  cr_assert_eq(spec.rho, 0.6);
+  cr_assert_eq(spec.clip_value, 0.3);
   cr_assert_eq(spec.split, TH_SPLIT_LAST);
   cr_assert_eq(spec.learning_rate, 1.0, "an integer is a number");
   cr_assert(!spec.shuffle && !spec.restore_best);
@@ -127,7 +131,7 @@ Test(spec, a_wrong_value_is_shown_with_what_it_may_be) {
   assert_refused("{\"activation\": []}", "1 to 64");
   assert_refused("{\"activation\": [\"tanh\", \"rleu\"]}", "\"relu\"");
   assert_refused("{\"activation\": [\"tanh\", 3]}", "one of relu, leaky_relu");
-  assert_refused("{\"optimizer\": \"lion\"}", "sgd, adam, adamw");
+  assert_refused("{\"optimizer\": \"lion\"}", "sgd, adam, adamw, rmsprop");
   assert_refused("{\"shuffle\": 1}", "true or false");
   assert_refused("{\"seed\": -1}", "18446744073709551615");
   assert_refused("{\"seed\": \"18446744073709551616\"}", "18446744073709551615");
@@ -163,6 +167,9 @@ Test(spec, a_text_is_plain_whatever_was_found) {
 Test(spec, fields_that_do_not_go_together_are_refused) {
   assert_refused("{\"early_stopping_patience\": 3}", "validation_split");
   assert_refused("{\"momentum\": 0.9, \"optimizer\": \"adam\"}", "sgd");
+  assert_refused("{\"nesterov\": true, \"optimizer\": \"sgd\"}", "momentum to 0.9");
+  assert_refused("{\"nesterov\": true, \"optimizer\": \"rmsprop\", \"momentum\": 0.9}", "sgd");
+  assert_refused("{\"clip_norm\": 1, \"clip_value\": 0.5}", "clip_value 0.5");
   assert_refused("{\"hidden\": [5], \"activation\": [\"relu\", \"tanh\"]}", "one for each");
 }
 

@@ -30,7 +30,7 @@ static th_epoch last_epoch(const th_trainer *trainer) {
 
 Test(trainer, learns_to_tell_classes_apart) {
   for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SILU; a++)
-    for (th_optimizer_kind o = TH_OPTIMIZER_SGD; o <= TH_OPTIMIZER_ADAMW; o++) {
+    for (th_optimizer_kind o = TH_OPTIMIZER_SGD; o <= TH_OPTIMIZER_RMSPROP; o++) {
       th_spec spec = fixture_spec();
       th_data data = fixture_data();
       spec.activation[0] = a;
@@ -74,6 +74,7 @@ Test(trainer, gives_the_same_model_for_any_number_of_threads) {
   th_data data = fixture_data();
   spec.dropout = 0.2;
   spec.validation_split = 0.25;
+  spec.clip_norm = 0.1;
   th_trainer *alone = fixture_trainer(&spec, &data);
   fixture_finish(alone);
   for (uint32_t size = 2; size <= 4; size++) {
