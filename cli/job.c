@@ -1,5 +1,6 @@
 /* trainhost cancel, result, forget: what can be done with a job at the host, by its number. */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "cli/commands.h"
 #include "cli/follow.h"
@@ -7,15 +8,20 @@
 #include "cli/output.h"
 #include "cli/words.h"
 
-/* Open the host and find the job there. Whatever the outcome, th_job_close and th_host_close. */
-static th_error job_open(const th_arguments *arguments, th_host *host, th_job **job) {
+/* Open a host that has jobs beyond this process. Whatever the outcome, th_host_close. */
+static th_error host_open(th_host *host, uint64_t number) {
   th_error error = th_host_open(host);
+  if (error != TH_OK || !th_host_is_local(host)) return error;
+  return th_fail(TH_ERR_USAGE,
+                 "local mode has no jobs beyond the process that trains: set "
+                 "USE_TRAINING_HOST_SERVICE=true to ask a host for job %" PRIu64,
+                 number);
+}
+
+/* Find the job there, too. Whatever the outcome, th_job_close and th_host_close. */
+static th_error job_open(const th_arguments *arguments, th_host *host, th_job **job) {
+  th_error error = host_open(host, arguments->job);
   if (error != TH_OK) return error;
-  if (th_host_is_local(host))
-    return th_fail(TH_ERR_USAGE,
-                   "local mode has no jobs beyond the process that trains: set "
-                   "USE_TRAINING_HOST_SERVICE=true to ask a host for job %" PRIu64,
-                   arguments->job);
   return th_host_judge(th_job_attach(host->adapter, arguments->job, job));
 }
 
@@ -42,28 +48,34 @@ static void done_tell(const char *verb, uint64_t number) {
 
 /* A job that is over would take the cancel without a word, and the caller would believe that it
  * came in time. */
-static th_error cancel(th_host *host, th_job *job, const th_arguments *arguments) {
-  (void)host;
-  th_progress progress;
-  th_error error = th_host_judge(th_job_progress(job, &progress));
-  if (error == TH_OK && progress.phase >= TH_PHASE_DONE)
-    return th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " is %s: there is nothing left to cancel",
-                   arguments->job, th_words_phase(progress.phase));
-  error = th_host_judge(th_job_cancel(job));
-  if (error == TH_OK) done_tell("canceled", arguments->job);
+static th_error not_over_judge(th_host *host, uint64_t number) {
+  th_job_info *jobs;
+  size_t count;
+  th_error error = th_host_judge(th_adapter_jobs(host->adapter, &jobs, &count));
+  if (error != TH_OK) return error;
+  for (size_t i = 0; i < count && error == TH_OK; i++)
+    if (jobs[i].progress.job == number && jobs[i].progress.phase >= TH_PHASE_DONE)
+      error = th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " is %s: there is nothing left to cancel",
+                      number, th_words_phase(jobs[i].progress.phase));
+  free(jobs);
   return error;
 }
 
+/* By number and not through a handle: another program may follow the job. */
 static th_error cancel_run(const th_arguments *arguments) {
-  return job_run(arguments, cancel);
+  th_host host = {0};
+  th_error error = host_open(&host, arguments->job);
+  if (error == TH_OK) error = not_over_judge(&host, arguments->job);
+  if (error == TH_OK) error = th_host_judge(th_adapter_cancel(host.adapter, arguments->job));
+  if (error == TH_OK) done_tell("canceled", arguments->job);
+  th_host_close(&host);
+  return error;
 }
 
 const th_command th_command_cancel = {
     .name = "cancel",
     .summary = "end a job at the host",
-    .doc =
-        "End a job at the host, within a step. A job that another program follows is that "
-        "program's to cancel.",
+    .doc = "End a job at the host, within a step; also one that another program follows.",
     .job = TH_JOB_ARGUMENT_REQUIRED,
     .run = cancel_run,
 };

@@ -56,17 +56,18 @@ static th_error snapshot_take(th_host *host, const th_arguments *arguments,
 static json_t *job_to_json(const th_job_info *job) {
   const th_progress *progress = &job->progress;
   return json_pack(
-      "{s:I, s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, "
-      "s:o, s:o, s:o}",
+      "{s:I, s:o, s:s, s:s, s:b, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, "
+      "s:o, s:o, s:o, s:o}",
       "job", (json_int_t)progress->job, "name", th_output_string(job->name), "kind",
-      th_words_kind(job->kind), "phase", th_words_phase(progress->phase), "error",
-      th_error_name((th_error)progress->error), "session", (json_int_t)job->session, "uid",
-      (json_int_t)job->uid, "queue_position", (json_int_t)progress->queue_position, "fraction",
-      th_output_number(progress->fraction), "epoch", (json_int_t)progress->epoch, "epochs",
-      (json_int_t)progress->epochs, "step", (json_int_t)progress->step, "steps",
-      (json_int_t)progress->steps, "best_epoch", (json_int_t)progress->best_epoch, "loss",
-      th_output_number(progress->loss), "accuracy", th_output_number(progress->accuracy),
-      "validation_loss", th_output_number(progress->validation_loss), "validation_accuracy",
+      th_words_kind(job->kind), "phase", th_words_phase(progress->phase), "is_checkpoint",
+      job->is_checkpoint, "error", th_error_name((th_error)progress->error), "session",
+      (json_int_t)job->session, "uid", (json_int_t)job->uid, "queue_position",
+      (json_int_t)progress->queue_position, "fraction", th_output_number(progress->fraction),
+      "epoch", (json_int_t)progress->epoch, "epochs", (json_int_t)progress->epochs, "step",
+      (json_int_t)progress->step, "steps", (json_int_t)progress->steps, "best_epoch",
+      (json_int_t)progress->best_epoch, "loss", th_output_number(progress->loss), "accuracy",
+      th_output_number(progress->accuracy), "validation_loss",
+      th_output_number(progress->validation_loss), "validation_accuracy",
       th_output_number(progress->validation_accuracy), "samples_per_second",
       th_output_number(progress->samples_per_second), "elapsed_seconds",
       th_output_number(progress->elapsed_seconds), "eta_seconds",
@@ -105,10 +106,14 @@ static th_word epoch_word(const th_progress *progress) {
   return word;
 }
 
-/* A queued job's place matters more than that it is queued. */
-static th_word state_word(const th_progress *progress) {
+/* A queued job's place matters more than that it is queued, and that a stopped one can go on more
+ * than that it was canceled. */
+static th_word state_word(const th_job_info *job) {
+  const th_progress *progress = &job->progress;
   th_word word;
-  if (progress->phase == TH_PHASE_QUEUED && progress->queue_position > 0)
+  if (job->is_checkpoint)
+    snprintf(word.text, sizeof word.text, "checkpoint");
+  else if (progress->phase == TH_PHASE_QUEUED && progress->queue_position > 0)
     snprintf(word.text, sizeof word.text, "queued %u", progress->queue_position);
   else
     snprintf(word.text, sizeof word.text, "%s", th_words_phase(progress->phase));
@@ -122,8 +127,8 @@ static void job_print(th_job_info *job) {
   bool has_eta = progress->phase < TH_PHASE_DONE && !isnan(progress->eta_seconds);
   bool has_loss = !isnan(progress->loss);
   th_output_text("%6" PRIu64 "  %-8s  %-10s  %4.0f%%  %9s  %9s  %8s  %8s  %s\n", progress->job,
-                 th_words_kind(job->kind), state_word(progress).text,
-                 floor(progress->fraction * 100), epoch_word(progress).text,
+                 th_words_kind(job->kind), state_word(job).text, floor(progress->fraction * 100),
+                 epoch_word(progress).text,
                  th_words_score(has_loss ? progress->loss : progress->validation_loss).text,
                  th_words_score(has_loss ? progress->accuracy : progress->validation_accuracy).text,
                  has_eta ? th_words_duration(progress->eta_seconds).text : "-", job->name);

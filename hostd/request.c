@@ -170,6 +170,7 @@ static th_error handle_jobs(th_session *session, const th_message *message, th_a
       break;
     }
     th_job_progress(job, &row.progress);
+    row.is_checkpoint = th_job_is_over(job) && job->record.is_checkpoint;
     memcpy(row.name, job->name, sizeof row.name);
     answer_add(answer, &row, sizeof row);
     listing.count++;

@@ -121,6 +121,8 @@ typedef struct th_wire_job_row {
   uint64_t session; /**< 0: none is attached */
   uint32_t kind;
   uint32_t uid;
+  uint32_t is_checkpoint; /**< 1: its result is a checkpoint */
+  uint32_t reserved;
   char name[64];
 } th_wire_job_row;
 
@@ -174,7 +176,7 @@ _Static_assert(sizeof(th_wire_start) == 88, "start");
 _Static_assert(sizeof(th_wire_job) == 16, "job");
 _Static_assert(sizeof(th_wire_result) == 24, "result");
 _Static_assert(sizeof(th_progress) == 128, "progress");
-_Static_assert(sizeof(th_wire_job_row) == 208, "job row");
+_Static_assert(sizeof(th_wire_job_row) == 216, "job row");
 _Static_assert(sizeof(th_wire_session_row) == 104, "session row");
 _Static_assert(sizeof(th_wire_submission) == 64, "submission");
 _Static_assert(sizeof(th_wire_event) == 64, "event");

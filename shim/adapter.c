@@ -272,10 +272,14 @@ th_error th_job_follow(th_job *job, th_job_callback *callback, void *user) {
   return job_outcome(job);
 }
 
-th_error th_job_cancel(th_job *job) {
-  th_error error = owner_judge(job->adapter);
+th_error th_adapter_cancel(th_adapter *adapter, uint64_t number) {
+  th_error error = owner_judge(adapter);
   if (error != TH_OK) return error;
-  return request_count(job->adapter, job->adapter->way->cancel(job->job));
+  return request_count(adapter, adapter->way->cancel(adapter->session, number));
+}
+
+th_error th_job_cancel(th_job *job) {
+  return th_adapter_cancel(job->adapter, job->number);
 }
 
 th_error th_job_result(th_job *job, th_result *result) {

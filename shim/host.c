@@ -270,9 +270,9 @@ static th_error host_next(th_way_job *job, th_event *event, int64_t timeout_ns) 
   return error;
 }
 
-static th_error host_cancel(th_way_job *job) {
-  th_wire_job body = {.job = job->number};
-  return th_link_request(&job->session->link, TH_WIRE_CANCEL, &body, sizeof body, NULL, 0);
+static th_error host_cancel(th_way_session *session, uint64_t number) {
+  th_wire_job body = {.job = number};
+  return th_link_request(&session->link, TH_WIRE_CANCEL, &body, sizeof body, NULL, 0);
 }
 
 static th_error host_forget(th_way_job *job) {

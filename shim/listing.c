@@ -22,7 +22,8 @@ static uint64_t job_convert(const uint8_t *wire, void *info) {
   *job = (th_job_info){.progress = row.progress,
                        .kind = (th_job_kind)row.kind,
                        .session = row.session,
-                       .uid = row.uid};
+                       .uid = row.uid,
+                       .is_checkpoint = row.is_checkpoint != 0};
   memcpy(job->name, row.name, sizeof job->name - 1);
   return row.progress.job;
 }

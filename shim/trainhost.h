@@ -136,6 +136,7 @@ typedef struct th_job_info {
   th_job_kind kind;
   uint64_t session; /**< 0: none is attached */
   uint32_t uid;
+  bool is_checkpoint; /**< it was stopped with its host, and its result is a checkpoint */
   char name[64];
 } th_job_info;
 
@@ -267,6 +268,13 @@ TH_USE th_error th_job_follow(th_job *job, th_job_callback *callback, void *user
 /** Ask the job to end; it does within a step, with a phase event. @return TH_OK, also if it is
  * over. */
 TH_USE th_error th_job_cancel(th_job *job);
+
+/**
+ * As th_job_cancel, for any job of this user by its number, also one that another program follows.
+ *
+ * @return TH_OK, also if it is over; TH_ERR_NOT_FOUND; TH_ERR_HOST_LOST; TH_ERR_HOST_STALLED.
+ */
+TH_USE th_error th_adapter_cancel(th_adapter *adapter, uint64_t number);
 
 /** Owned by the caller: th_result_fini. */
 typedef struct th_result {

@@ -30,7 +30,7 @@ typedef struct th_way {
   uint64_t (*number)(const th_way_job *job);
   th_error (*progress)(th_way_job *job, th_progress *progress);
   th_error (*next)(th_way_job *job, th_event *event, int64_t timeout_ns);
-  th_error (*cancel)(th_way_job *job);
+  th_error (*cancel)(th_way_session *session, uint64_t number);
   th_error (*result)(th_way_job *job, th_result *result);
   th_error (*forget)(th_way_job *job);
   void (*job_close)(th_way_job *job);

@@ -210,12 +210,6 @@ static th_error job_next(th_way_job *handle, th_event *event, int64_t timeout_ns
   return error;
 }
 
-/* Without the session's lock: it may call run_changed. The handle keeps the run. */
-static th_error job_cancel(th_way_job *handle) {
-  th_run_cancel(handle->job->run);
-  return TH_OK;
-}
-
 static th_error buffer_copy(const th_buffer *from, void **data, size_t *bytes) {
   /* A NUL follows, for what is text. */
   char *copy = malloc(from->bytes + 1);
@@ -288,6 +282,16 @@ static void job_close(th_way_job *handle) {
 }
 
 /* ---- the way ---- */
+
+/* Without the session's lock: it may call run_changed. The handle keeps the run meanwhile. */
+static th_error job_cancel(th_way_session *session, uint64_t number) {
+  th_way_job *handle;
+  th_error error = job_attach(session, number, &handle);
+  if (error != TH_OK) return error;
+  th_run_cancel(handle->job->run);
+  job_close(handle);
+  return TH_OK;
+}
 
 const th_way th_way_local = {
     .error_text = th_error_text,

@@ -53,6 +53,19 @@ Test(system_jobs, a_job_is_canceled_in_any_phase) {
   th_adapter_close(adapter);
 }
 
+Test(system_jobs, a_job_that_another_session_follows_can_be_canceled_by_number) {
+  th_adapter *follower = test_adapter_open(&host, NULL), *other = test_adapter_open(&host, NULL);
+  th_job *job = start(follower, TEST_ENDLESS, false), *theirs;
+  test_job_await(job, TH_PHASE_TRAINING);
+  cr_assert_eq(th_job_attach(other, th_job_number(job), &theirs), TH_ERR_BUSY);
+  cr_assert_eq(th_adapter_cancel(other, th_job_number(job)), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_job_follow(job, NULL, NULL), TH_ERR_CANCELED);
+  cr_assert_eq(th_adapter_cancel(other, 999999), TH_ERR_NOT_FOUND);
+  th_job_close(job);
+  th_adapter_close(other);
+  th_adapter_close(follower);
+}
+
 Test(system_jobs, a_result_is_not_there_before_the_end) {
   th_adapter *adapter = test_adapter_open(&host, NULL);
   th_job *job = start(adapter, TEST_ENDLESS, false);
@@ -191,6 +204,12 @@ Test(system_jobs, a_stop_leaves_a_checkpoint_that_goes_on_to_bitwise_the_same_mo
 
   test_host_restart(&host, NULL);
   adapter = test_adapter_open(&host, NULL);
+  th_job_info *jobs;
+  size_t count;
+  cr_assert_eq(th_adapter_jobs(adapter, &jobs, &count), TH_OK, "%s", th_error_text());
+  cr_assert_eq(count, 1);
+  cr_assert(jobs[0].is_checkpoint);
+  free(jobs);
   th_result checkpoint;
   cr_assert_eq(th_job_attach(adapter, number, &job), TH_OK, "%s", th_error_text());
   cr_assert_eq(th_job_result(job, &checkpoint), TH_OK, "%s", th_error_text());
