@@ -29,21 +29,25 @@ enum {
 /** The block of 128 random bits at a counter. The key is the seed. */
 TH_HOST_DEVICE th_philox th_philox_at(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2,
                                       uint32_t c3) {
+  const uint64_t low = UINT32_MAX;
   uint32_t k0 = (uint32_t)seed;
   uint32_t k1 = (uint32_t)(seed >> 32);
-  /* Unrolled, so that a loop over blocks around this one vectorizes. */
+  /* Each counter word lies in the lower half of 64 bits, and whatever is above it is cut off where
+   * it would matter: so a loop over blocks vectorizes without a change of width between rounds. */
+  uint64_t w0 = c0, w1 = c1, w2 = c2, w3 = c3;
+  /* Unrolled for the same reason. */
 #pragma GCC unroll 10
   for (int round = 0; round < 10; round++) {
-    uint64_t even = (uint64_t)UINT32_C(0xD2511F53) * c0;
-    uint64_t odd = (uint64_t)UINT32_C(0xCD9E8D57) * c2;
-    c0 = (uint32_t)(odd >> 32) ^ c1 ^ k0;
-    c1 = (uint32_t)odd;
-    c2 = (uint32_t)(even >> 32) ^ c3 ^ k1;
-    c3 = (uint32_t)even;
+    uint64_t even = UINT32_C(0xD2511F53) * (w0 & low);
+    uint64_t odd = UINT32_C(0xCD9E8D57) * (w2 & low);
+    w0 = (odd >> 32) ^ w1 ^ k0;
+    w1 = odd;
+    w2 = (even >> 32) ^ w3 ^ k1;
+    w3 = even;
     k0 += UINT32_C(0x9E3779B9);
     k1 += UINT32_C(0xBB67AE85);
   }
-  return (th_philox){{c0, c1, c2, c3}};
+  return (th_philox){{(uint32_t)w0, (uint32_t)w1, (uint32_t)w2, (uint32_t)w3}};
 }
 
 /** A number in [0, 1) from 32 random bits; exact in float. */

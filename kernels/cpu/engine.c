@@ -66,7 +66,8 @@ static bool training_allocate(th_engine *engine, uint64_t batch_rows) {
   uint32_t moments = th_optimizer_moments(engine->spec);
   uint64_t count = engine->parameter_count;
   engine->gradients = array_allocate(count, 1, sizeof(th_real));
-  if (engine->gradients == NULL) return false;
+  engine->rows_ahead = array_allocate(batch_rows, 1, sizeof *engine->rows_ahead);
+  if (engine->gradients == NULL || engine->rows_ahead == NULL) return false;
   if (moments > 0) engine->moment1 = array_allocate(count, 1, sizeof(th_real));
   if (moments > 0 && engine->moment1 == NULL) return false;
   if (moments > 1) engine->moment2 = array_allocate(count, 1, sizeof(th_real));
@@ -118,6 +119,7 @@ static void engine_destroy(th_engine *engine) {
     free(engine->kept[l]);
     free(engine->transposed[l]);
   }
+  free(engine->rows_ahead);
   free(engine->slice_sums);
   free(engine->block_squares);
   free(engine->blocks);

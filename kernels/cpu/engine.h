@@ -61,6 +61,9 @@ struct th_engine {
   th_real *slopes[TH_MODEL_LAYERS_MAX];
   uint8_t *kept[TH_MODEL_LAYERS_MAX]; /**< [rows, output_stride], with dropout */
   th_sums *slice_sums;
+  /** [rows] of the data set that step ahead_step takes; 0: not known. */
+  uint32_t *rows_ahead;
+  uint64_t ahead_step;
 };
 
 th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint32_t first,

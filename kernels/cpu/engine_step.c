@@ -30,12 +30,32 @@ static th_slice slice_at(const th_batch *batch, uint32_t index) {
   return (th_slice){.first = first, .rows = left < TH_SLICE_ROWS ? left : TH_SLICE_ROWS};
 }
 
-/* Which rows of the data set a slice is made of. */
-static void slice_rows(const th_batch *batch, th_slice slice, uint32_t *rows) {
+/* Which rows of the data set stand at these places of an epoch. */
+static void rows_find(const th_batch *batch, uint32_t first, uint32_t count, uint32_t *rows) {
   const th_loops *loops = batch->engine->loops;
-  for (uint32_t i = 0; i < slice.rows; i++) rows[i] = batch->first + slice.first + i;
-  if (batch->order != NULL) loops->permute(batch->order, slice.rows, rows);
-  loops->permute(&batch->engine->split, slice.rows, rows);
+  for (uint32_t i = 0; i < count; i++) rows[i] = first + i;
+  if (batch->order != NULL) loops->permute(batch->order, count, rows);
+  loops->permute(&batch->engine->split, count, rows);
+}
+
+#define CACHE_LINE_NUMBERS 16
+#define PREFETCH_TO_L2 2
+
+/* Rows in random order come from far away in memory. Those of the next batch are sent for while
+ * this one is computed; what place they have is found once, and kept. */
+static void slice_look_ahead(const th_batch *batch, th_slice slice) {
+  const th_data *data = batch->engine->data;
+  uint32_t first = batch->first + batch->rows + slice.first;
+  uint32_t *rows = batch->engine->rows_ahead + slice.first;
+  if (first >= batch->engine->training_rows) return;
+  uint32_t left = batch->engine->training_rows - first;
+  uint32_t count = left < slice.rows ? left : slice.rows;
+  rows_find(batch, first, count, rows);
+  for (uint32_t i = 0; i < count; i++) {
+    const float *features = data->features + (size_t)rows[i] * data->width;
+    for (uint32_t c = 0; c < data->width; c += CACHE_LINE_NUMBERS)
+      __builtin_prefetch(features + c, 0, PREFETCH_TO_L2);
+  }
 }
 
 static void slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows) {
@@ -122,7 +142,11 @@ static void slice_train(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   th_slice slice = slice_at(batch, index);
   uint32_t rows[TH_SLICE_ROWS];
-  slice_rows(batch, slice, rows);
+  if (batch->engine->ahead_step == batch->step && batch->step > 0)
+    memcpy(rows, batch->engine->rows_ahead + slice.first, slice.rows * sizeof *rows);
+  else
+    rows_find(batch, batch->first + slice.first, slice.rows, rows);
+  slice_look_ahead(batch, slice);
   slice_gather(batch, slice, rows);
   slice_forward(batch, slice);
   batch->engine->slice_sums[index] = slice_loss(batch, slice, rows);
@@ -141,7 +165,7 @@ static void slice_evaluate(void *argument, uint32_t index) {
   const th_engine *engine = batch->engine;
   th_slice slice = slice_at(batch, index);
   uint32_t rows[TH_SLICE_ROWS];
-  slice_rows(batch, slice, rows);
+  rows_find(batch, batch->first + slice.first, slice.rows, rows);
   slice_gather(batch, slice, rows);
   slice_forward(batch, slice);
   if (batch->logits != NULL) logits_copy(batch, slice);
@@ -265,6 +289,7 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
      * about as much. */
     double flops = 2.0 * batch.rows * (double)engine->model->parameters;
     loop_run(team, slice_count(batch.rows), 2 * flops, slice_train, &batch);
+    engine->ahead_step = s + 1 < steps_in_epoch(engine) ? batch.step + 1 : 0;
     sums_collect(engine, slice_count(batch.rows), sums);
     parameters_update(team, flops, &batch);
   }

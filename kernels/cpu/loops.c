@@ -99,29 +99,30 @@ static void activate(const th_nonlinearity *f, uint32_t rows, uint32_t width, co
 typedef struct drop_chunk {
   uint32_t rows[DROP_BLOCKS];
   uint32_t blocks[DROP_BLOCKS]; /* within the row */
-  uint16_t bits[DROP_BLOCKS][TH_DROPOUT_COLUMNS];
+  uint32_t words[DROP_BLOCKS][TH_DROPOUT_COLUMNS / 2];
 } drop_chunk;
 
 TH_HOST_DEVICE void chunk_draw(const th_dropout_place *place, drop_chunk *chunk) {
   for (uint32_t i = 0; i < DROP_BLOCKS; i++) {
     th_philox block = th_philox_at(place->seed, place->step, place->row + chunk->rows[i],
                                    place->layer, chunk->blocks[i]);
-    for (uint32_t lane = 0; lane < TH_DROPOUT_COLUMNS; lane++)
-      chunk->bits[i][lane] = th_dropout_bits(block, lane);
+    for (uint32_t w = 0; w < TH_DROPOUT_COLUMNS / 2; w++) chunk->words[i][w] = block.word[w];
   }
 }
 
+/* Seen as halves, the words are what th_dropout_bits makes of them. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the lower half of a word comes first");
+
 TH_HOST_DEVICE void chunk_apply(const th_nonlinearity *f, const drop_chunk *chunk, uint32_t count,
                                 th_real *restrict values, uint8_t *restrict kept) {
+  uint16_t bits[DROP_BLOCKS * TH_DROPOUT_COLUMNS];
+  memcpy(bits, chunk->words, sizeof bits);
   th_real scale = 1 / f->keep;
-  uint32_t threshold = f->drop_threshold;
-  for (uint32_t i = 0; i < count; i++)
-    for (uint32_t lane = 0; lane < TH_DROPOUT_COLUMNS; lane++) {
-      uint32_t c = i * TH_DROPOUT_COLUMNS + lane;
-      uint32_t bits = chunk->bits[i][lane];
-      kept[c] = bits >= threshold;
-      values[c] = bits >= threshold ? values[c] * scale : 0;
-    }
+  uint16_t threshold = (uint16_t)f->drop_threshold;
+  for (uint32_t c = 0; c < count * TH_DROPOUT_COLUMNS; c++) {
+    kept[c] = bits[c] >= threshold;
+    values[c] = bits[c] >= threshold ? values[c] * scale : 0;
+  }
 }
 
 /* Padded rows are whole blocks, so the blocks of all rows are one sequence, as the values are. */
