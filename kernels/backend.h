@@ -17,6 +17,7 @@
 #include "kernels/model.h"
 #include "kernels/random.h"
 #include "kernels/real.h"
+#include "kernels/schedule.h"
 #include "kernels/spec.h"
 #include "kernels/team.h"
 #include "kernels/trainer.h"
@@ -27,6 +28,10 @@ typedef struct th_engine_plan {
   const th_model *model;
   const th_data *data;
   th_permutation split; /**< position → row; the first positions are trained on */
+  const uint32_t *rows; /**< [data->rows] the same as a list, instead of it; may be NULL */
+  /** [width] A feature enters as (x − shift) · scale. NULL: as it is. */
+  const float *shift, *scale;
+  const th_schedule *schedule; /**< may change between calls; NULL: spec->learning_rate always */
   uint32_t training_rows; /**< 0: no step will be asked for */
 } th_engine_plan;
 

@@ -21,12 +21,13 @@ typedef struct th_optimizer {
   th_real root_scale; /**< Adam: 1 / √(1 − beta2^t) */
 } th_optimizer;
 
-/** @param step  t, from 1 over the whole training. */
-static inline th_optimizer th_optimizer_at(const th_spec *spec, uint64_t step) {
+/** @param learning_rate  of this step. @param step  t, from 1 over the whole training. */
+static inline th_optimizer th_optimizer_at(const th_spec *spec, double learning_rate,
+                                           uint64_t step) {
   double t = (double)step;
   return (th_optimizer){
       .kind = spec->optimizer,
-      .learning_rate = (th_real)spec->learning_rate,
+      .learning_rate = (th_real)learning_rate,
       .weight_decay = (th_real)spec->weight_decay,
       .momentum = (th_real)spec->momentum,
       .is_nesterov = spec->nesterov,
@@ -34,8 +35,8 @@ static inline th_optimizer th_optimizer_at(const th_spec *spec, uint64_t step) {
       .rest2 =
           (th_real)(1.0 - (spec->optimizer == TH_OPTIMIZER_RMSPROP ? spec->rho : spec->beta2)),
       .epsilon = (th_real)spec->epsilon,
-      .decay = (th_real)(spec->learning_rate * spec->weight_decay),
-      .step_size = (th_real)(spec->learning_rate / (1.0 - pow(spec->beta1, t))),
+      .decay = (th_real)(learning_rate * spec->weight_decay),
+      .step_size = (th_real)(learning_rate / (1.0 - pow(spec->beta1, t))),
       .root_scale = (th_real)(1.0 / sqrt(1.0 - pow(spec->beta2, t))),
   };
 }

@@ -301,6 +301,20 @@ th_error th_spec_judge(const th_spec *spec) {
         "early_stopping_patience is %u and validation_split is 0: without validation rows "
         "nothing could stop the training; set validation_split, to 0.2 say",
         spec->early_stopping_patience);
+  if (spec->warmup_steps > 0 && spec->warmup_epochs > 0)
+    return th_fail(TH_ERR_USAGE,
+                   "warmup_steps is %u and warmup_epochs %u: a warm-up has one length; set one of "
+                   "them to 0",
+                   spec->warmup_steps, spec->warmup_epochs);
+  if (spec->warmup_epochs >= spec->epochs)
+    return th_fail(TH_ERR_USAGE,
+                   "warmup_epochs is %u and epochs %u: no epoch would be trained after the warm-up",
+                   spec->warmup_epochs, spec->epochs);
+  if (spec->min_learning_rate > spec->learning_rate)
+    return th_fail(TH_ERR_USAGE,
+                   "min_learning_rate is %g and learning_rate %g: the rate cannot fall to more "
+                   "than it begins with",
+                   spec->min_learning_rate, spec->learning_rate);
   th_error error = optimizer_judge(spec);
   if (error != TH_OK) return error;
   if (spec->activation_count > 1 && spec->activation_count != spec->hidden_count)

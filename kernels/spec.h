@@ -37,6 +37,16 @@ typedef enum th_optimizer_kind {
   TH_OPTIMIZER_RMSPROP,
 } th_optimizer_kind;
 
+/** How the learning rate changes; kernels/schedule.h says it exactly. */
+typedef enum th_schedule_kind {
+  TH_SCHEDULE_CONSTANT,
+  TH_SCHEDULE_STEP,
+  TH_SCHEDULE_EXPONENTIAL,
+  TH_SCHEDULE_COSINE,
+  TH_SCHEDULE_ONE_CYCLE,
+  TH_SCHEDULE_PLATEAU,
+} th_schedule_kind;
+
 typedef enum th_split_kind {
   TH_SPLIT_RANDOM, /**< rows drawn on the seed */
   TH_SPLIT_LAST, /**< the last rows, for data in time order */
@@ -56,7 +66,14 @@ typedef struct th_spec {
   uint32_t epochs;
   uint32_t batch_size;
   th_optimizer_kind optimizer;
-  double learning_rate;
+  double learning_rate; /**< of one_cycle the highest */
+  th_schedule_kind schedule;
+  uint32_t step_size; /**< epochs */
+  double gamma;
+  double min_learning_rate;
+  double plateau_factor;
+  uint32_t plateau_patience; /**< epochs */
+  uint32_t warmup_steps, warmup_epochs; /**< one of them at most is above 0 */
   double momentum; /**< of SGD and RMSprop */
   bool nesterov;
   double rho; /**< of RMSprop */

@@ -14,6 +14,8 @@ static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "si
                                                "gelu", "gelu_tanh",  "silu", NULL};
 static const char *const optimizer_words[] = {"sgd", "adam", "adamw", "rmsprop", NULL};
 static const char *const split_words[] = {"random", "last", NULL};
+static const char *const schedule_words[] = {"constant",  "step",    "exponential", "cosine",
+                                             "one_cycle", "plateau", NULL};
 
 /* What a field's number may be. An open end is written as the nearest double inside. */
 typedef struct field_range {
@@ -51,6 +53,21 @@ typedef struct field_range {
   X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                         \
   X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")              \
   X(learning_rate, TH_SPEC_NUMBER, "0.001", NULL, POSITIVE, "Size of the steps")               \
+  X(schedule, TH_SPEC_CHOICE, "constant", schedule_words, ANY,                                 \
+    "How the learning rate changes over the training")                                         \
+  X(step_size, TH_SPEC_COUNT, "10", NULL, FROM_ONE,                                            \
+    "Epochs from one cut of schedule step to the next")                                        \
+  X(gamma, TH_SPEC_NUMBER, "0.1", NULL, POSITIVE,                                              \
+    "Factor of schedule step at each cut, of exponential after each epoch")                    \
+  X(min_learning_rate, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                \
+    "Where schedule cosine ends, and what plateau never goes below")                           \
+  X(plateau_factor, TH_SPEC_NUMBER, "0.1", NULL, FRACTION,                                     \
+    "Factor by which schedule plateau cuts the rate")                                          \
+  X(plateau_patience, TH_SPEC_COUNT, "10", NULL, FROM_ZERO,                                    \
+    "Epochs without a loss lower by 0.01 % that schedule plateau lets pass")                   \
+  X(warmup_steps, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                         \
+    "Steps over which the learning rate rises before the schedule begins")                     \
+  X(warmup_epochs, TH_SPEC_COUNT, "0", NULL, FROM_ZERO, "The same in epochs")                  \
   X(momentum, TH_SPEC_NUMBER, "0", NULL, FRACTION, "Momentum of sgd and rmsprop")              \
   X(nesterov, TH_SPEC_BOOL, "false", NULL, ANY, "Let the momentum of sgd look a step ahead")   \
   X(rho, TH_SPEC_NUMBER, "0.99", NULL, FRACTION, "Decay of rmsprop's mean of squares")         \

@@ -112,6 +112,7 @@ static th_error engine_create(th_trainer *trainer) {
       .split = is_drawn ? th_permutation_draw(rows, spec->seed, TH_RANDOM_SPLIT, 0)
                         : th_permutation_identity(rows),
       .training_rows = trainer->training_rows,
+      .schedule = &trainer->schedule,
   };
   return trainer->device.backend->create(&plan, &trainer->engine);
 }
@@ -139,7 +140,9 @@ static th_error trainer_prepare(th_trainer *trainer) {
   error = th_model_init(&trainer->model, spec, trainer->data.width, classes);
   if (error == TH_OK) error = rows_split(trainer);
   if (error == TH_OK) error = th_history_init(&trainer->history, spec->epochs);
-  if (error == TH_OK) error = engine_create(trainer);
+  if (error != TH_OK) return error;
+  trainer->schedule = th_schedule_begin(&trainer->spec, trainer->steps);
+  error = engine_create(trainer);
   if (error == TH_OK) error = parameters_draw(trainer);
   /* No epoch is under way, as if one had just ended. */
   trainer->place.step = trainer->steps;
@@ -207,6 +210,11 @@ static th_error training_end(th_trainer *trainer, th_stop_reason reason) {
   return error;
 }
 
+/* Of the epoch's last step. */
+static double epoch_rate(const th_trainer *trainer) {
+  return th_schedule_rate(&trainer->schedule, (uint64_t)trainer->place.epoch * trainer->steps - 1);
+}
+
 static th_epoch epoch_result(const th_trainer *trainer) {
   const th_place *place = &trainer->place;
   bool validated = trainer->validation_rows > 0;
@@ -216,7 +224,7 @@ static th_epoch epoch_result(const th_trainer *trainer) {
       .accuracy = mean((double)place->training.correct, place->training.rows),
       .validation_loss = validated ? place->validation_loss : NAN,
       .validation_accuracy = validated ? place->validation_accuracy : NAN,
-      .learning_rate = trainer->spec.learning_rate,
+      .learning_rate = epoch_rate(trainer),
       .seconds = place->epoch_seconds,
   };
 }
@@ -239,6 +247,7 @@ static th_error epoch_judge(th_trainer *trainer, const th_epoch *result) {
     place->stop_loss = loss;
     place->waited = 0;
   }
+  th_schedule_judge(&trainer->schedule, place->epoch, loss);
   return TH_OK;
 }
 

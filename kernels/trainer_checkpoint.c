@@ -25,6 +25,7 @@ enum {
   BEST_EPOCH,
   WAITED,
   STRIDE,
+  PLATEAU_WAITED,
   PLACE_COUNTERS,
 };
 
@@ -36,6 +37,8 @@ enum {
   STOP_LOSS,
   EPOCH_SECONDS,
   SECONDS,
+  PLATEAU_RATE,
+  PLATEAU_BEST,
   BEST_NUMBERS, /* EPOCH_NUMBERS of them */
   PLACE_NUMBERS = BEST_NUMBERS + EPOCH_NUMBERS,
 };
@@ -108,7 +111,9 @@ static th_epoch epoch_from_numbers(int64_t epoch, const double *numbers) {
                     .seconds = numbers[5]};
 }
 
-static void snapshot_take_place(th_snapshot *snapshot, const th_place *place, uint32_t stride) {
+static void snapshot_take_place(th_snapshot *snapshot, const th_trainer *trainer) {
+  const th_place *place = &trainer->place;
+  const th_schedule *schedule = &trainer->schedule;
   int64_t counters[PLACE_COUNTERS] = {
       [EPOCH] = place->epoch,
       [STEP] = place->step,
@@ -120,7 +125,8 @@ static void snapshot_take_place(th_snapshot *snapshot, const th_place *place, ui
       [VALIDATION_ROWS] = (int64_t)place->validation.rows,
       [BEST_EPOCH] = place->best.epoch,
       [WAITED] = place->waited,
-      [STRIDE] = stride,
+      [STRIDE] = trainer->history.stride,
+      [PLATEAU_WAITED] = schedule->plateau_waited,
   };
   double numbers[PLACE_NUMBERS] = {
       [TRAINING_LOSS] = place->training.loss,
@@ -130,6 +136,8 @@ static void snapshot_take_place(th_snapshot *snapshot, const th_place *place, ui
       [STOP_LOSS] = place->stop_loss,
       [EPOCH_SECONDS] = place->epoch_seconds,
       [SECONDS] = place->seconds,
+      [PLATEAU_RATE] = schedule->plateau_rate,
+      [PLATEAU_BEST] = schedule->plateau_best,
   };
   epoch_to_numbers(&place->best, numbers + BEST_NUMBERS);
   memcpy(snapshot->counters, counters, sizeof counters);
@@ -213,7 +221,7 @@ th_error th_trainer_checkpoint(const th_trainer *trainer, th_buffer *checkpoint)
   th_snapshot snapshot;
   th_error error = snapshot_init(&snapshot, trainer, trainer->place.best.epoch, history->count);
   if (error != TH_OK) return error;
-  snapshot_take_place(&snapshot, &trainer->place, history->stride);
+  snapshot_take_place(&snapshot, trainer);
   for (uint32_t i = 0; i < history->count; i++) {
     snapshot.history_epochs[i] = history->epochs[i].epoch;
     epoch_to_numbers(&history->epochs[i], snapshot.history_numbers + (size_t)i * EPOCH_NUMBERS);
@@ -268,7 +276,9 @@ static bool counters_are_in_range(const th_trainer *trainer, const int64_t *coun
          within(counters[VALIDATION_ROWS], 0, trainer->validation_rows) &&
          within(counters[VALIDATION_CORRECT], 0, counters[VALIDATION_ROWS]) &&
          within(counters[BEST_EPOCH], 0, counters[EPOCH]) &&
-         within(counters[WAITED], 0, counters[EPOCH]) && within(counters[STRIDE], 1, UINT32_MAX);
+         within(counters[WAITED], 0, counters[EPOCH]) &&
+         within(counters[PLATEAU_WAITED], 0, counters[EPOCH]) &&
+         within(counters[STRIDE], 1, UINT32_MAX);
 }
 
 /* All counters together: a place that this training can be at. What follows, and the engine, rely
@@ -339,6 +349,9 @@ static th_error snapshot_restore(const th_snapshot *snapshot, th_trainer *traine
   th_error error = trainer->device.backend->write(trainer->engine, &snapshot->state);
   if (error != TH_OK) return error;
   trainer->place = snapshot_place(snapshot);
+  trainer->schedule.plateau_rate = snapshot->numbers[PLATEAU_RATE];
+  trainer->schedule.plateau_best = snapshot->numbers[PLATEAU_BEST];
+  trainer->schedule.plateau_waited = (uint32_t)snapshot->counters[PLATEAU_WAITED];
   trainer->history.stride = (uint32_t)snapshot->counters[STRIDE];
   trainer->history.count = snapshot->history_count;
   for (uint32_t i = 0; i < snapshot->history_count; i++)

@@ -7,6 +7,7 @@
 #include "kernels/history.h"
 #include "kernels/model.h"
 #include "kernels/pace.h"
+#include "kernels/schedule.h"
 #include "kernels/trainer.h"
 
 /** Where a training is: with the engine's arrays and the history, all that a checkpoint holds. */
@@ -31,6 +32,7 @@ struct th_trainer {
   th_device device;
   th_model model;
   th_data_facts facts;
+  th_schedule schedule; /**< its plateau is part of a checkpoint, too */
   th_engine *engine;
   th_trainer_observer *observer;
   void *user;

@@ -147,6 +147,10 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
       .data = plan->data,
       .loops = th_loops_choose(),
       .split = plan->split,
+      .rows = plan->rows,
+      .shift = plan->shift,
+      .scale = plan->scale,
+      .schedule = plan->schedule,
       .training_rows = plan->training_rows,
   };
   layers_init(made);

@@ -34,6 +34,9 @@ struct th_engine {
   const th_data *data;
   const th_loops *loops;
   th_permutation split;
+  const uint32_t *rows; /**< NULL: by split */
+  const float *shift, *scale; /**< NULL: features enter as they are */
+  const th_schedule *schedule; /**< NULL: the rate never changes */
   uint32_t training_rows;
   th_nonlinearity nonlinearities[TH_HIDDEN_LAYERS_MAX];
 

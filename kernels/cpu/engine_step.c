@@ -35,7 +35,9 @@ static void rows_find(const th_batch *batch, uint32_t first, uint32_t count, uin
   const th_loops *loops = batch->engine->loops;
   for (uint32_t i = 0; i < count; i++) rows[i] = first + i;
   if (batch->order != NULL) loops->permute(batch->order, count, rows);
-  loops->permute(&batch->engine->split, count, rows);
+  const uint32_t *list = batch->engine->rows;
+  if (list == NULL) loops->permute(&batch->engine->split, count, rows);
+  for (uint32_t i = 0; i < count && list != NULL; i++) rows[i] = list[rows[i]];
 }
 
 #define CACHE_LINE_NUMBERS 16
@@ -58,13 +60,18 @@ static void slice_look_ahead(const th_batch *batch, th_slice slice) {
   }
 }
 
+/* Features are standardized on their way into the batch, so that the data set is never copied. */
 static void slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows) {
   const th_data *data = batch->engine->data;
+  const float *shift = batch->engine->shift;
+  const float *scale = batch->engine->scale;
   uint32_t stride = batch->engine->layers[0].input_stride;
   th_real *values = batch->engine->inputs[0] + (size_t)slice.first * stride;
   for (uint32_t i = 0; i < slice.rows; i++, values += stride) {
     const float *features = data->features + (size_t)rows[i] * data->width;
     for (uint32_t c = 0; c < data->width; c++) values[c] = features[c];
+    if (shift == NULL) continue;
+    for (uint32_t c = 0; c < data->width; c++) values[c] = (values[c] - shift[c]) * scale[c];
   }
 }
 
@@ -237,6 +244,11 @@ static void sums_collect(const th_engine *engine, uint32_t slices, th_sums *sums
   }
 }
 
+static double rate_at(const th_engine *engine, uint64_t step) {
+  return engine->schedule == NULL ? engine->spec->learning_rate
+                                  : th_schedule_rate(engine->schedule, step);
+}
+
 static uint64_t steps_in_epoch(const th_engine *engine) {
   return ((uint64_t)engine->training_rows + engine->spec->batch_size - 1) /
          engine->spec->batch_size;
@@ -284,7 +296,7 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
     uint32_t left = engine->training_rows - batch.first;
     batch.rows = left < spec->batch_size ? left : spec->batch_size;
     batch.step = (epoch - UINT64_C(1)) * steps_in_epoch(engine) + s;
-    batch.optimizer = th_optimizer_at(spec, batch.step + 1);
+    batch.optimizer = th_optimizer_at(spec, rate_at(engine, batch.step), batch.step + 1);
     /* Forward and gradient cost a multiplication and an addition a parameter and row, backward
      * about as much. */
     double flops = 2.0 * batch.rows * (double)engine->model->parameters;

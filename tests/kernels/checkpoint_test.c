@@ -39,6 +39,7 @@ static void check_same_history(const th_trainer *a, const th_trainer *b) {
     cr_assert(is_same_number(left->epochs[i].loss, right->epochs[i].loss));
     cr_assert(is_same_number(left->epochs[i].validation_loss, right->epochs[i].validation_loss));
     cr_assert_eq(left->epochs[i].accuracy, right->epochs[i].accuracy);
+    cr_assert_eq(left->epochs[i].learning_rate, right->epochs[i].learning_rate);
   }
 }
 
@@ -71,28 +72,45 @@ static void check_resume(const th_spec *spec, const th_trainer *whole, uint32_t 
   th_team_destroy(team);
 }
 
-static void check_resume_anywhere(th_optimizer_kind optimizer) {
-  th_spec spec = whole_spec(optimizer);
+static void check_resume_anywhere(const th_spec *spec) {
   th_data data = fixture_data();
-  th_trainer *whole = fixture_trainer(&spec, &data);
+  th_trainer *whole = fixture_trainer(spec, &data);
   fixture_finish(whole);
   /* An epoch is four steps and one slice of validation: 0 is before all, 4 between the two, 5 and
    * 10 between epochs, 100 after the end. */
   static const uint32_t slices[] = {0, 1, 3, 4, 5, 7, 10, 14, 18, 100};
-  for (size_t i = 0; i < sizeof slices / sizeof *slices; i++) check_resume(&spec, whole, slices[i]);
+  for (size_t i = 0; i < sizeof slices / sizeof *slices; i++) check_resume(spec, whole, slices[i]);
   th_trainer_destroy(whole);
 }
 
 Test(checkpoint, resumes_adam_anywhere_to_the_same_bits) {
-  check_resume_anywhere(TH_OPTIMIZER_ADAM);
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  check_resume_anywhere(&spec);
 }
 
 Test(checkpoint, resumes_sgd_with_momentum_anywhere_to_the_same_bits) {
-  check_resume_anywhere(TH_OPTIMIZER_SGD);
+  th_spec spec = whole_spec(TH_OPTIMIZER_SGD);
+  check_resume_anywhere(&spec);
+}
+
+/* A threshold of 0.01 % is always met at first, so patience 0 and a large step make plateau cut. */
+Test(checkpoint, resumes_every_schedule_anywhere_to_the_same_bits) {
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  spec.hidden_count = 1;
+  spec.hidden[0] = 5;
+  spec.learning_rate = 0.3;
+  spec.plateau_patience = 0;
+  spec.early_stopping_patience = 0;
+  spec.warmup_steps = 5;
+  for (th_schedule_kind s = TH_SCHEDULE_CONSTANT; s <= TH_SCHEDULE_PLATEAU; s++) {
+    spec.schedule = s;
+    check_resume_anywhere(&spec);
+  }
 }
 
 Test(checkpoint, resumes_rmsprop_with_momentum_anywhere_to_the_same_bits) {
-  check_resume_anywhere(TH_OPTIMIZER_RMSPROP);
+  th_spec spec = whole_spec(TH_OPTIMIZER_RMSPROP);
+  check_resume_anywhere(&spec);
 }
 
 Test(checkpoint, resumes_without_validation_moments_or_best) {

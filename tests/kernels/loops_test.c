@@ -342,7 +342,7 @@ Test(loops, optimize_steps_every_parameter_and_leaves_padding_zero) {
       float plain[COUNT] = {0}, m1_plain[COUNT] = {0}, m2_plain[COUNT] = {0};
       for (uint32_t i = 0; i < COUNT - PADDING; i++) plain[i] = p[i] = random_unit(i, 13);
       for (uint32_t step = 1; step <= 3; step++) {
-        th_optimizer o = th_optimizer_at(&spec, step);
+        th_optimizer o = th_optimizer_at(&spec, spec.learning_rate, step);
         for (uint32_t i = 0; i < COUNT - PADDING; i++) g[i] = random_unit(i, 13 + step);
         loops->optimize(&o, COUNT, g, p, moments > 0 ? m1 : NULL, moments > 1 ? m2 : NULL);
         for (uint32_t i = 0; i < COUNT; i++)

@@ -34,16 +34,20 @@ Test(spec, an_empty_text_is_all_defaults) {
 Test(spec, every_field_is_read) {
   th_spec spec;
   cr_assert_eq(
-      parse("{\"name\": \"n\", \"hidden\": [7], \"classes\": 3, \"activation\": \"leaky_relu\", "
-            "\"negative_slope\": 0.2, \"elu_alpha\": 2, \"dropout\": 0.5, \"epochs\": 4, "
-            "\"batch_size\": 5, "
-            "\"optimizer\": \"sgd\", \"learning_rate\": 1, \"momentum\": 0.9, \"nesterov\": true, "
-            "\"rho\": 0.6, \"clip_norm\": 0, \"clip_value\": 0.3, \"beta1\": 0.8, "
-            "\"beta2\": 0.7, \"epsilon\": 1e-3, \"weight_decay\": 0.01, "
-            "\"validation_split\": 0.25, \"split\": \"last\", \"shuffle\": false, "
-            "\"early_stopping_patience\": 6, \"early_stopping_min_delta\": 0.1, "
-            "\"restore_best\": false, \"seed\": 8}",
-            &spec),
+      parse(
+          "{\"name\": \"n\", \"hidden\": [7], \"classes\": 3, \"activation\": \"leaky_relu\", "
+          "\"negative_slope\": 0.2, \"elu_alpha\": 2, \"dropout\": 0.5, \"epochs\": 4, "
+          "\"batch_size\": 5, "
+          "\"optimizer\": \"sgd\", \"learning_rate\": 1, \"schedule\": \"one_cycle\", "
+          "\"step_size\": 3, \"gamma\": 0.5, \"min_learning_rate\": 0.1, \"plateau_factor\": 0.2, "
+          "\"plateau_patience\": 0, \"warmup_steps\": 9, \"warmup_epochs\": 0, "
+          "\"momentum\": 0.9, \"nesterov\": true, \"rho\": 0.6, \"clip_norm\": 0, "
+          "\"clip_value\": 0.3, \"beta1\": 0.8, "
+          "\"beta2\": 0.7, \"epsilon\": 1e-3, \"weight_decay\": 0.01, "
+          "\"validation_split\": 0.25, \"split\": \"last\", \"shuffle\": false, "
+          "\"early_stopping_patience\": 6, \"early_stopping_min_delta\": 0.1, "
+          "\"restore_best\": false, \"seed\": 8}",
+          &spec),
       TH_OK, "%s", th_error_text());
   cr_assert_str_eq(spec.name, "n");
   cr_assert_eq(spec.hidden_count, 1);
@@ -53,6 +57,8 @@ Test(spec, every_field_is_read) {
   cr_assert_eq(spec.rho, 0.6);
   cr_assert_eq(spec.clip_value, 0.3);
   cr_assert_eq(spec.split, TH_SPLIT_LAST);
+  cr_assert_eq(spec.schedule, TH_SCHEDULE_ONE_CYCLE);
+  cr_assert_eq(spec.warmup_steps, 9);
   cr_assert_eq(spec.learning_rate, 1.0, "an integer is a number");
   cr_assert(!spec.shuffle && !spec.restore_best);
   cr_assert_eq(spec.early_stopping_patience, 6);
@@ -166,6 +172,9 @@ Test(spec, a_text_is_plain_whatever_was_found) {
 
 Test(spec, fields_that_do_not_go_together_are_refused) {
   assert_refused("{\"early_stopping_patience\": 3}", "validation_split");
+  assert_refused("{\"warmup_steps\": 3, \"warmup_epochs\": 1}", "one length");
+  assert_refused("{\"warmup_epochs\": 10}", "no epoch");
+  assert_refused("{\"learning_rate\": 0.1, \"min_learning_rate\": 0.2}", "cannot fall");
   assert_refused("{\"momentum\": 0.9, \"optimizer\": \"adam\"}", "sgd");
   assert_refused("{\"nesterov\": true, \"optimizer\": \"sgd\"}", "momentum to 0.9");
   assert_refused("{\"nesterov\": true, \"optimizer\": \"rmsprop\", \"momentum\": 0.9}", "sgd");
