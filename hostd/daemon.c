@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -182,11 +183,18 @@ static th_error poke_open(th_daemon *daemon) {
                    "poke");
 }
 
-/* Half of what is available now: the other half is for models, moments and everybody else. */
-static uint64_t memory_half(void) {
+/* What the kernel could give without swapping: free memory and caches that it would drop. */
+static uint64_t memory_available(void) {
+  unsigned long long kib = 0;
+  char line[128];
+  FILE *file = fopen("/proc/meminfo", "re");
+  while (file != NULL && fgets(line, sizeof line, file) != NULL)
+    if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) break;
+  if (file != NULL) fclose(file);
   struct sysinfo info;
+  if (kib > 0) return (uint64_t)kib << 10;
   th_check(sysinfo(&info) == 0);
-  return (uint64_t)(info.freeram + info.bufferram) * info.mem_unit / 2;
+  return (uint64_t)info.freeram * info.mem_unit;
 }
 
 static th_error jobs_open(th_daemon *daemon) {
@@ -195,7 +203,9 @@ static th_error jobs_open(th_daemon *daemon) {
   daemon->device.threads = threads;
   th_job_limits limits = {
       .jobs_max = options->jobs_max,
-      .data_bytes_max = options->data_bytes_max != 0 ? options->data_bytes_max : memory_half(),
+      /* The other half is for models, moments and everybody else. */
+      .data_bytes_max =
+          options->data_bytes_max != 0 ? options->data_bytes_max : memory_available() / 2,
   };
   th_error error = th_scheduler_create(threads, options->active_max, &daemon->scheduler);
   if (error == TH_OK)

@@ -36,7 +36,7 @@ static const struct argp_option option_rows[] = {
     {"jobs-max", OPTION_JOBS_MAX, "N", 0,
      "Hold at most N jobs, finished ones whose result waits to be collected too (default 256)", 0},
     {"data-max", OPTION_DATA_MAX, "SIZE", 0,
-     "Hold at most SIZE of data for jobs, as 512M or 8G (default: half of the free memory)", 0},
+     "Hold at most SIZE of data for jobs, as 512M or 8G (default: half of the available memory)", 0},
     {"arena", OPTION_ARENA, "SIZE", 0, "Shared memory for each client's batches (default 8M)", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default info)", 0},
     {0},
