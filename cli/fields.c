@@ -39,6 +39,7 @@ static const char *arg_of(const th_spec_field *field, char text[ARG_BYTES]) {
       return "N,N,...";
     case TH_SPEC_CHOICE:
     case TH_SPEC_CHOICES:
+    case TH_SPEC_WEIGHTS:
       break;
   }
   size_t used = 0;

@@ -35,9 +35,10 @@ typedef struct th_engine_plan {
   uint32_t training_rows; /**< 0: no step will be asked for */
 } th_engine_plan;
 
-/** Sums over rows; means are the caller's. */
+/** Sums over rows. The mean loss is loss / weight. */
 typedef struct th_sums {
   double loss;
+  double weight; /**< rows, or their weights if cross-entropy has some (kernels/loss.h) */
   uint64_t correct;
   uint64_t rows;
 } th_sums;
@@ -74,7 +75,8 @@ typedef struct th_backend {
    * Apply the net, without dropout, to the rows at positions first … first + count − 1.
    *
    * @param sums    [in,out] loss and hits are added if the data have labels.
-   * @param logits  [out] [count, classes] in the host's memory; NULL if not wanted.
+   * @param logits  [out] [count, classes] in the host's memory; NULL if not wanted. A single output
+   *                is 0 and itself: the softmax of both is its sigmoid.
    */
   th_error (*evaluate)(th_engine *engine, th_team *team, uint32_t first, uint32_t count,
                        th_sums *sums, th_real *logits);

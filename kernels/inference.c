@@ -12,6 +12,7 @@
 #include "kernels/loss.h"
 #include "kernels/model.h"
 #include "kernels/pace.h"
+#include "kernels/weighting.h"
 
 /* A larger confusion matrix helps nobody and would take gigabytes; the card has null instead. */
 #define CONFUSION_CLASSES_MAX 1000
@@ -41,8 +42,8 @@ static bool is_over(const th_inference *inference) {
   return inference->sums.rows == inference->data.rows;
 }
 
-static double mean(double sum, uint64_t rows) {
-  return rows == 0 ? NAN : sum / (double)rows;
+static double mean(double sum, double weight) {
+  return weight == 0 ? NAN : sum / weight;
 }
 
 static void observer_tell(const th_inference *inference, th_phase phase) {
@@ -56,8 +57,8 @@ static void observer_tell(const th_inference *inference, th_phase phase) {
       .fraction = (double)sums->rows / (double)inference->data.rows,
       .loss = NAN,
       .accuracy = NAN,
-      .validation_loss = labeled ? mean(sums->loss, sums->rows) : NAN,
-      .validation_accuracy = labeled ? mean((double)sums->correct, sums->rows) : NAN,
+      .validation_loss = labeled ? mean(sums->loss, sums->weight) : NAN,
+      .validation_accuracy = labeled ? mean((double)sums->correct, (double)sums->rows) : NAN,
       .samples_per_second = th_pace_rate(&inference->pace),
       .elapsed_seconds = (double)(th_clock_now_ns() - inference->created_ns) / TH_NS_PER_S,
       .eta_seconds = is_over(inference) ? 0 : th_pace_eta(&inference->pace, left),
@@ -77,7 +78,9 @@ static th_error engine_create(th_inference *inference, float *parameters) {
       .split = th_permutation_identity((uint32_t)inference->data.rows),
   };
   const th_backend *backend = inference->device.backend;
-  th_error error = backend->create(&plan, &inference->engine);
+  th_error error = th_weighting_settle(&plan, &inference->spec);
+  if (error != TH_OK) return th_fail(TH_ERR_DATA, "the model: %s", th_error_text());
+  error = backend->create(&plan, &inference->engine);
   if (error != TH_OK) return error;
   th_engine_state state = {.parameters = parameters};
   return backend->write(inference->engine, &state);
@@ -197,9 +200,9 @@ static th_error card_print(const th_inference *inference, th_buffer *card) {
                 "device", inference->device.name, "engine", inference->device.backend->name,
                 "digest", inference->facts.digest);
   if (json != NULL && is_evaluation(inference) &&
-      (json_object_set_new(json, "loss", th_card_number(mean(sums->loss, sums->rows))) != 0 ||
+      (json_object_set_new(json, "loss", th_card_number(mean(sums->loss, sums->weight))) != 0 ||
        json_object_set_new(json, "accuracy",
-                           th_card_number(mean((double)sums->correct, sums->rows))) != 0 ||
+                           th_card_number(mean((double)sums->correct, (double)sums->rows))) != 0 ||
        json_object_set_new(json, "confusion", confusion_to_json(inference)) != 0)) {
     json_decref(json);
     json = NULL;

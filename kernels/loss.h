@@ -3,6 +3,16 @@
 #define TH_KERNELS_LOSS_H
 
 #include "kernels/real.h"
+#include "kernels/spec.h"
+
+/** Which loss, and its numbers. `{0}` is plain cross-entropy. */
+typedef struct th_loss_rule {
+  th_loss_kind kind;
+  const th_real *weights; /**< [classes]; NULL: 1 for each */
+  th_real weight_sum; /**< of all classes */
+  th_real smoothing; /**< of cross-entropy's labels */
+  th_real gamma; /**< of focal */
+} th_loss_rule;
 
 /** The class of the largest logit, the first of equals. */
 TH_HOST_DEVICE uint32_t th_loss_argmax(const th_real *logits, uint32_t classes) {
@@ -10,6 +20,24 @@ TH_HOST_DEVICE uint32_t th_loss_argmax(const th_real *logits, uint32_t classes) 
   for (uint32_t c = 1; c < classes; c++)
     if (logits[c] > logits[best]) best = c;
   return best;
+}
+
+/** The class that logits say: a single one is the logit of class 1 against class 0. */
+TH_HOST_DEVICE uint32_t th_loss_said(th_loss_kind kind, const th_real *logits, uint32_t outputs) {
+  return kind == TH_LOSS_BINARY_CROSS_ENTROPY ? logits[0] > 0 : th_loss_argmax(logits, outputs);
+}
+
+/** What the loss of a row of that class is multiplied by. */
+TH_HOST_DEVICE th_real th_loss_weight(const th_loss_rule *rule, uint32_t label) {
+  return rule->weights == NULL ? 1 : rule->weights[label];
+}
+
+/**
+ * What a row of that class adds to the number that a sum of losses is divided by for their mean:
+ * its weight for torch.nn.CrossEntropyLoss, one row for the others.
+ */
+TH_HOST_DEVICE th_real th_loss_share(const th_loss_rule *rule, uint32_t label) {
+  return rule->kind == TH_LOSS_CROSS_ENTROPY ? th_loss_weight(rule, label) : 1;
 }
 
 /**
@@ -44,6 +72,84 @@ TH_HOST_DEVICE void th_loss_cross_entropy_gradient(th_real *exponentials, uint32
   th_real factor = scale / sum;
   for (uint32_t c = 0; c < classes; c++) exponentials[c] *= factor;
   exponentials[label] -= scale;
+}
+
+/**
+ * Cross-entropy with weights w and smoothing ε of C classes, as torch.nn.CrossEntropyLoss has it:
+ * (1 − ε)·w[label]·(−log p[label]) + ε/C·Σ w[c]·(−log p[c]), whose gradient at a logit is
+ * ((1 − ε)·w[label] + ε/C·Σ w)·p[c] less the share of the target at c.
+ *
+ * @param logits  [classes] [in,out] on return the gradient times `scale`.
+ */
+TH_HOST_DEVICE th_real th_loss_smoothed(const th_loss_rule *rule, th_real *logits, uint32_t classes,
+                                        uint32_t label, th_real scale) {
+  th_real hard = (1 - rule->smoothing) * th_loss_weight(rule, label);
+  th_real soft = rule->smoothing / (th_real)classes;
+  /* −log p[c] is −log p[label] + z[label] − z[c]. */
+  th_real spread = 0;
+  for (uint32_t c = 0; c < classes; c++)
+    spread += th_loss_weight(rule, c) * (logits[label] - logits[c]);
+  th_real sum;
+  th_real loss = th_loss_cross_entropy(logits, classes, label, &sum);
+  th_real all = hard + soft * rule->weight_sum;
+  for (uint32_t c = 0; c < classes; c++)
+    logits[c] = scale * (all / sum * logits[c] - soft * th_loss_weight(rule, c));
+  logits[label] -= scale * hard;
+  return all * loss + soft * spread;
+}
+
+/**
+ * Focal loss: −w[label]·(1 − p)^γ·log p with p the probability of the label (Lin et al. 2017,
+ * equation 5).
+ *
+ * Its gradient is cross-entropy's times w·((1 − p)^γ + γ·p·(1 − p)^(γ−1)·(−log p)).
+ *
+ * @param logits  [classes] [in,out] on return the gradient times `scale`.
+ */
+TH_HOST_DEVICE th_real th_loss_focal(const th_loss_rule *rule, th_real *logits, uint32_t classes,
+                                     uint32_t label, th_real scale) {
+  th_real sum;
+  th_real loss = th_loss_cross_entropy(logits, classes, label, &sum);
+  /* Added up, because 1 − p would lose what is left of it when the net is sure. */
+  th_real others = 0;
+  for (uint32_t c = 0; c < classes; c++) others += c == label ? 0 : logits[c];
+  th_real rest = others / sum;
+  th_real focus = th_loss_weight(rule, label) * th_real_pow(rest, rule->gamma);
+  /* −log p / (1 − p) goes to 1 where both go to 0. */
+  th_real steepness = rest > 0 ? loss / rest : 1;
+  th_real factor = 1 + rule->gamma * (logits[label] / sum) * steepness;
+  th_loss_cross_entropy_gradient(logits, classes, label, sum, scale * focus * factor);
+  return focus * loss;
+}
+
+/**
+ * Binary cross-entropy of one logit, as torch.nn.BCEWithLogitsLoss has it:
+ * w[label]·(max(z, 0) − z·label + log(1 + e^(−|z|))), with the gradient w·(σ(z) − label).
+ *
+ * @param logit  [in,out] on return the gradient times `scale`.
+ */
+TH_HOST_DEVICE th_real th_loss_binary(const th_loss_rule *rule, th_real *logit, uint32_t label,
+                                      th_real scale) {
+  th_real weight = th_loss_weight(rule, label);
+  th_real z = *logit;
+  th_real size = z < 0 ? -z : z;
+  th_real above = (z > 0 ? z : 0) - (label == 1 ? z : 0);
+  *logit = scale * weight * (1 / (1 + th_real_exp(-z)) - (th_real)label);
+  return weight * (above + th_real_log(1 + th_real_exp(-size)));
+}
+
+/** The loss of a row. @param logits  [outputs] [in,out] on return the gradient times `scale`. */
+TH_HOST_DEVICE th_real th_loss_row(const th_loss_rule *rule, th_real *logits, uint32_t outputs,
+                                   uint32_t label, th_real scale) {
+  switch (rule->kind) {
+    case TH_LOSS_CROSS_ENTROPY:
+      return th_loss_smoothed(rule, logits, outputs, label, scale);
+    case TH_LOSS_FOCAL:
+      return th_loss_focal(rule, logits, outputs, label, scale);
+    case TH_LOSS_BINARY_CROSS_ENTROPY:
+      return th_loss_binary(rule, logits, label, scale);
+  }
+  __builtin_unreachable();
 }
 
 #endif

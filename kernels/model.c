@@ -18,10 +18,14 @@
 #define TENSORS_MAX (2 * TH_MODEL_LAYERS_MAX)
 
 th_error th_model_init(th_model *model, const th_spec *spec, uint32_t width, uint32_t classes) {
-  *model = (th_model){.width = width, .classes = classes, .layer_count = spec->hidden_count + 1};
+  bool is_binary = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY;
+  *model = (th_model){.width = width,
+                      .outputs = is_binary ? 1 : classes,
+                      .classes = is_binary ? 2 : classes,
+                      .layer_count = spec->hidden_count + 1};
   uint32_t inputs = width;
   for (uint32_t l = 0; l < model->layer_count; l++) {
-    uint32_t outputs = l < spec->hidden_count ? spec->hidden[l] : classes;
+    uint32_t outputs = l < spec->hidden_count ? spec->hidden[l] : model->outputs;
     /* Cannot overflow: the left side is bounded by the limit checked in the round before. */
     uint64_t added = (uint64_t)outputs * inputs + outputs;
     model->layers[l] = (th_layer){.inputs = inputs,

@@ -23,12 +23,14 @@ typedef struct th_model {
   th_layer layers[TH_MODEL_LAYERS_MAX];
   uint32_t layer_count;
   uint32_t width; /**< inputs of the first layer */
-  uint32_t classes; /**< outputs of the last */
+  uint32_t outputs; /**< of the last: its logits */
+  uint32_t classes; /**< labels lie below it */
   uint64_t parameters;
 } th_model;
 
 /**
- * Lay out the net of a specification.
+ * Lay out the net of a specification. Loss binary_cross_entropy has one output for two classes,
+ * every other loss one for each class.
  *
  * @return TH_OK; TH_ERR_USAGE if it would have more than TH_MODEL_PARAMETERS_MAX parameters.
  */

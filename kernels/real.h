@@ -48,6 +48,10 @@ TH_HOST_DEVICE th_real th_real_log(th_real x) {
   return log(x);
 }
 
+TH_HOST_DEVICE th_real th_real_pow(th_real x, th_real exponent) {
+  return pow(x, exponent);
+}
+
 TH_HOST_DEVICE th_real th_real_sqrt(th_real x) {
   return sqrt(x);
 }
@@ -133,6 +137,10 @@ TH_HOST_DEVICE th_real th_real_erf(th_real x) {
 
 TH_HOST_DEVICE th_real th_real_log(th_real x) {
   return logf(x);
+}
+
+TH_HOST_DEVICE th_real th_real_pow(th_real x, th_real exponent) {
+  return powf(x, exponent);
 }
 
 TH_HOST_DEVICE th_real th_real_sqrt(th_real x) {

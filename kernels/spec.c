@@ -158,6 +158,32 @@ static th_error set_choices(size_t index, json_t *value, th_spec *spec) {
   return TH_OK;
 }
 
+static th_error set_weights(size_t index, json_t *value, th_spec *spec) {
+  static const char wanted[] =
+      "none, balanced, or a list of at most 1024 numbers, 0 or above and one of them above 0";
+  if (json_is_string(value)) {
+    int choice;
+    th_error error = set_choice(index, value, &choice);
+    if (error == TH_OK) spec->weighting = (th_weighting)choice;
+    return error;
+  }
+  size_t count = json_array_size(value);
+  if (!json_is_array(value) || count > TH_CLASS_WEIGHTS_MAX)
+    return fail_value(index, value, wanted);
+  double largest = 0;
+  for (size_t i = 0; i < count; i++) {
+    json_t *weight = json_array_get(value, i);
+    spec->class_weights[i] = json_number_value(weight);
+    if (!json_is_number(weight) || spec->class_weights[i] < 0)
+      return fail_value(index, value, wanted);
+    largest = fmax(largest, spec->class_weights[i]);
+  }
+  if (largest == 0) return fail_value(index, value, wanted);
+  spec->weighting = TH_WEIGHTING_LISTED;
+  spec->class_weight_count = (uint32_t)count;
+  return TH_OK;
+}
+
 static th_error set_hidden(size_t index, json_t *value, th_spec *spec) {
   static const char wanted[] = "a list of at most 64 widths, each from 1 to 65536";
   size_t count = json_array_size(value);
@@ -194,6 +220,8 @@ static th_error field_set(th_spec *spec, size_t index, json_t *value) {
       return set_choice(index, value, place);
     case TH_SPEC_CHOICES:
       return set_choices(index, value, spec);
+    case TH_SPEC_WEIGHTS:
+      return set_weights(index, value, spec);
     case TH_SPEC_COUNTS:
       return set_hidden(index, value, spec);
   }
@@ -234,6 +262,10 @@ static json_t *list_from_text(const char *text, json_t *item_from_text(const cha
   return list;
 }
 
+static bool is_word(const char *text) {
+  return *text >= 'a' && *text <= 'z';
+}
+
 static json_t *value_from_text(th_spec_field_kind kind, const char *text) {
   switch (kind) {
     case TH_SPEC_TEXT:
@@ -247,6 +279,8 @@ static json_t *value_from_text(th_spec_field_kind kind, const char *text) {
       return number_from_text(text);
     case TH_SPEC_CHOICES:
       return strchr(text, ',') == NULL ? json_string(text) : list_from_text(text, json_string);
+    case TH_SPEC_WEIGHTS:
+      return is_word(text) ? json_string(text) : list_from_text(text, number_from_text);
     case TH_SPEC_COUNTS:
       return list_from_text(text, number_from_text);
   }
@@ -276,6 +310,24 @@ void th_spec_init(th_spec *spec) {
 }
 
 /* ---- the whole ---- */
+
+static th_error loss_judge(const th_spec *spec) {
+  bool is_binary = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY;
+  uint32_t classes = is_binary ? 2 : spec->classes;
+  if (is_binary && spec->classes != 0 && spec->classes != 2)
+    return th_fail(TH_ERR_USAGE,
+                   "loss is \"binary_cross_entropy\" and classes %u: it tells two apart; set loss to "
+                   "\"cross_entropy\"",
+                   spec->classes);
+  if (spec->label_smoothing > 0 && spec->loss != TH_LOSS_CROSS_ENTROPY)
+    return th_fail(TH_ERR_USAGE,
+                   "label_smoothing is %g and loss \"%s\": only cross_entropy smooths labels",
+                   spec->label_smoothing, th_loss_name(spec->loss));
+  if (spec->weighting == TH_WEIGHTING_LISTED && classes != 0 && classes != spec->class_weight_count)
+    return th_fail(TH_ERR_USAGE, "class_weights lists %u weights for %u classes",
+                   spec->class_weight_count, classes);
+  return TH_OK;
+}
 
 static th_error optimizer_judge(const th_spec *spec) {
   bool is_sgd = spec->optimizer == TH_OPTIMIZER_SGD;
@@ -316,6 +368,7 @@ th_error th_spec_judge(const th_spec *spec) {
                    "than it begins with",
                    spec->min_learning_rate, spec->learning_rate);
   th_error error = optimizer_judge(spec);
+  if (error == TH_OK) error = loss_judge(spec);
   if (error != TH_OK) return error;
   if (spec->activation_count > 1 && spec->activation_count != spec->hidden_count)
     return th_fail(TH_ERR_USAGE,
@@ -377,6 +430,17 @@ static json_t *activation_to_json(const th_spec *spec) {
   return list;
 }
 
+static json_t *weights_to_json(const th_spec *spec) {
+  if (spec->weighting != TH_WEIGHTING_LISTED) return json_string(weighting_words[spec->weighting]);
+  json_t *list = json_array();
+  for (uint32_t i = 0; i < spec->class_weight_count; i++) {
+    if (json_array_append_new(list, json_real(spec->class_weights[i])) == 0) continue;
+    json_decref(list);
+    return NULL;
+  }
+  return list;
+}
+
 static json_t *seed_to_json(uint64_t seed) {
   if (seed <= INT64_MAX) return json_integer((json_int_t)seed);
   char text[24];
@@ -401,6 +465,8 @@ static json_t *field_to_json(const th_spec *spec, size_t index) {
       return json_string(fields[index].choices[*(const int *)place]);
     case TH_SPEC_CHOICES:
       return activation_to_json(spec);
+    case TH_SPEC_WEIGHTS:
+      return weights_to_json(spec);
     case TH_SPEC_COUNTS:
       return hidden_to_json(spec);
   }
@@ -433,4 +499,8 @@ const char *th_activation_name(th_activation activation) {
 
 const char *th_optimizer_name(th_optimizer_kind optimizer) {
   return optimizer_words[optimizer];
+}
+
+const char *th_loss_name(th_loss_kind loss) {
+  return loss_words[loss];
 }

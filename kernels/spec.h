@@ -18,6 +18,7 @@
 #define TH_HIDDEN_LAYERS_MAX 64
 #define TH_HIDDEN_WIDTH_MAX 65536
 #define TH_SPEC_NAME_BYTES_MAX 64
+#define TH_CLASS_WEIGHTS_MAX 1024
 
 typedef enum th_activation {
   TH_ACTIVATION_RELU,
@@ -29,6 +30,19 @@ typedef enum th_activation {
   TH_ACTIVATION_GELU_TANH, /**< its approximation by tanh */
   TH_ACTIVATION_SILU,
 } th_activation;
+
+typedef enum th_loss_kind {
+  TH_LOSS_CROSS_ENTROPY,
+  TH_LOSS_FOCAL,
+  TH_LOSS_BINARY_CROSS_ENTROPY, /**< of two classes, told by the sign of one logit */
+} th_loss_kind;
+
+/** How much a class weighs in the loss. */
+typedef enum th_weighting {
+  TH_WEIGHTING_NONE, /**< all the same */
+  TH_WEIGHTING_BALANCED, /**< by its rarity; a training makes numbers of it (kernels/weighting.h) */
+  TH_WEIGHTING_LISTED, /**< as class_weights says */
+} th_weighting;
 
 typedef enum th_optimizer_kind {
   TH_OPTIMIZER_SGD,
@@ -63,6 +77,12 @@ typedef struct th_spec {
   double negative_slope; /**< of leaky ReLU */
   double elu_alpha; /**< minus the limit of ELU at −∞ */
   double dropout; /**< probability, after each hidden activation */
+  th_loss_kind loss;
+  th_weighting weighting;
+  double class_weights[TH_CLASS_WEIGHTS_MAX]; /**< if listed: one for each class */
+  uint32_t class_weight_count;
+  double label_smoothing; /**< of cross-entropy */
+  double focal_gamma;
   uint32_t epochs;
   uint32_t batch_size;
   th_optimizer_kind optimizer;
@@ -99,6 +119,7 @@ typedef enum th_spec_field_kind {
   TH_SPEC_CHOICE, /**< one of `choices` */
   TH_SPEC_CHOICES, /**< one of `choices`, or a list of them, one for each hidden layer */
   TH_SPEC_COUNTS, /**< a list of uint32_t */
+  TH_SPEC_WEIGHTS, /**< one of `choices`, or a list of double, one for each class */
 } th_spec_field_kind;
 
 /** What a person needs to know about one field; the command line makes its flags of these. */
@@ -156,5 +177,6 @@ static inline th_activation th_spec_activation(const th_spec *spec, uint32_t lay
 /** The word for a value of an enumerated field: "relu", "adam", … */
 const char *th_activation_name(th_activation activation);
 const char *th_optimizer_name(th_optimizer_kind optimizer);
+const char *th_loss_name(th_loss_kind loss);
 
 #endif

@@ -12,6 +12,8 @@
 
 static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "sigmoid", "elu",
                                                "gelu", "gelu_tanh",  "silu", NULL};
+static const char *const loss_words[] = {"cross_entropy", "focal", "binary_cross_entropy", NULL};
+static const char *const weighting_words[] = {"none", "balanced", NULL};
 static const char *const optimizer_words[] = {"sgd", "adam", "adamw", "rmsprop", NULL};
 static const char *const split_words[] = {"random", "last", NULL};
 static const char *const schedule_words[] = {"constant",  "step",    "exponential", "cosine",
@@ -49,6 +51,13 @@ typedef struct field_range {
   X(elu_alpha, TH_SPEC_NUMBER, "1", NULL, NOT_NEGATIVE, "How far below 0 elu comes")           \
   X(dropout, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                              \
     "Probability with which a hidden unit is left out of a step")                              \
+  X(loss, TH_SPEC_CHOICE, "cross_entropy", loss_words, ANY, "What training makes small")       \
+  X(class_weights, TH_SPEC_WEIGHTS, "none", weighting_words, ANY,                              \
+    "What each class weighs in the loss: none, balanced by its rarity, or a list")             \
+  X(label_smoothing, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                      \
+    "Share of cross_entropy's labels spread over all classes")                                 \
+  X(focal_gamma, TH_SPEC_NUMBER, "2", NULL, NOT_NEGATIVE,                                      \
+    "How little focal cares for rows already told well")                                       \
   X(epochs, TH_SPEC_COUNT, "10", NULL, FROM_ONE, "Passes over the training rows")              \
   X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                         \
   X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")              \

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "kernels/trainer_state.h"
+#include "kernels/weighting.h"
 
 /* Work is counted in passes of one row through the net: forward alone is one, and backward costs
  * about two more. */
@@ -28,8 +29,8 @@ static double work_done(const th_trainer *trainer) {
          WORK_PER_VALIDATED_ROW * (double)place->validation.rows;
 }
 
-static double mean(double sum, uint64_t rows) {
-  return rows == 0 ? NAN : sum / (double)rows;
+static double mean(double sum, double weight) {
+  return weight == 0 ? NAN : sum / weight;
 }
 
 static bool is_over(const th_trainer *trainer) {
@@ -51,8 +52,8 @@ void th_trainer_progress(const th_trainer *trainer, th_progress *progress) {
       .best_epoch = place->best.epoch,
       .history_stride = trainer->history.stride,
       .fraction = over ? 1.0 : done / planned,
-      .loss = mean(place->training.loss, place->training.rows),
-      .accuracy = mean((double)place->training.correct, place->training.rows),
+      .loss = mean(place->training.loss, place->training.weight),
+      .accuracy = mean((double)place->training.correct, (double)place->training.rows),
       .validation_loss = place->validation_loss,
       .validation_accuracy = place->validation_accuracy,
       .samples_per_second = th_pace_rate(&trainer->rows_pace),
@@ -114,6 +115,8 @@ static th_error engine_create(th_trainer *trainer) {
       .training_rows = trainer->training_rows,
       .schedule = &trainer->schedule,
   };
+  th_error error = th_weighting_settle(&plan, &trainer->spec);
+  if (error != TH_OK) return error;
   return trainer->device.backend->create(&plan, &trainer->engine);
 }
 
@@ -129,12 +132,17 @@ static th_error parameters_draw(th_trainer *trainer) {
   return error;
 }
 
+/* Labels must lie below; 0: whatever they are. */
+static uint32_t labels_bound(const th_spec *spec) {
+  return spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY ? 2 : spec->classes;
+}
+
 static th_error trainer_prepare(th_trainer *trainer) {
   const th_spec *spec = &trainer->spec;
   if (trainer->data.labels == NULL) return th_fail(TH_ERR_DATA, "labels: training needs them");
   survey_tell(trainer);
   th_error error =
-      th_data_survey(&trainer->data, spec->classes, survey_tell, trainer, &trainer->facts);
+      th_data_survey(&trainer->data, labels_bound(spec), survey_tell, trainer, &trainer->facts);
   if (error != TH_OK) return error;
   uint32_t classes = spec->classes == 0 ? trainer->facts.classes : spec->classes;
   error = th_model_init(&trainer->model, spec, trainer->data.width, classes);
@@ -220,8 +228,8 @@ static th_epoch epoch_result(const th_trainer *trainer) {
   bool validated = trainer->validation_rows > 0;
   return (th_epoch){
       .epoch = place->epoch,
-      .loss = mean(place->training.loss, place->training.rows),
-      .accuracy = mean((double)place->training.correct, place->training.rows),
+      .loss = mean(place->training.loss, place->training.weight),
+      .accuracy = mean((double)place->training.correct, (double)place->training.rows),
       .validation_loss = validated ? place->validation_loss : NAN,
       .validation_accuracy = validated ? place->validation_accuracy : NAN,
       .learning_rate = epoch_rate(trainer),
@@ -315,8 +323,8 @@ static th_error rows_validate(th_trainer *trainer, th_team *team) {
   time_add(trainer, 0, count * WORK_PER_VALIDATED_ROW);
   error = loss_check(trainer, place->validation.loss);
   if (error != TH_OK || place->validation.rows < trainer->validation_rows) return error;
-  place->validation_loss = mean(place->validation.loss, place->validation.rows);
-  place->validation_accuracy = mean((double)place->validation.correct, place->validation.rows);
+  place->validation_loss = mean(place->validation.loss, place->validation.weight);
+  place->validation_accuracy = mean((double)place->validation.correct, (double)place->validation.rows);
   return epoch_end(trainer);
 }
 

@@ -31,7 +31,9 @@ enum {
 
 enum {
   TRAINING_LOSS,
+  TRAINING_WEIGHT,
   VALIDATION_LOSS,
+  VALIDATION_WEIGHT,
   NEWEST_VALIDATION_LOSS,
   NEWEST_VALIDATION_ACCURACY,
   STOP_LOSS,
@@ -130,7 +132,9 @@ static void snapshot_take_place(th_snapshot *snapshot, const th_trainer *trainer
   };
   double numbers[PLACE_NUMBERS] = {
       [TRAINING_LOSS] = place->training.loss,
+      [TRAINING_WEIGHT] = place->training.weight,
       [VALIDATION_LOSS] = place->validation.loss,
+      [VALIDATION_WEIGHT] = place->validation.weight,
       [NEWEST_VALIDATION_LOSS] = place->validation_loss,
       [NEWEST_VALIDATION_ACCURACY] = place->validation_accuracy,
       [STOP_LOSS] = place->stop_loss,
@@ -153,9 +157,11 @@ static th_place snapshot_place(const th_snapshot *snapshot) {
       .phase = (uint32_t)counters[PHASE],
       .stop_reason = (uint32_t)counters[STOP_REASON],
       .training = {.loss = numbers[TRAINING_LOSS],
+                   .weight = numbers[TRAINING_WEIGHT],
                    .correct = (uint64_t)counters[TRAINING_CORRECT],
                    .rows = (uint64_t)counters[TRAINING_ROWS]},
       .validation = {.loss = numbers[VALIDATION_LOSS],
+                     .weight = numbers[VALIDATION_WEIGHT],
                      .correct = (uint64_t)counters[VALIDATION_CORRECT],
                      .rows = (uint64_t)counters[VALIDATION_ROWS]},
       .validation_loss = numbers[NEWEST_VALIDATION_LOSS],

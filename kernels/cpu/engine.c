@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "kernels/activation.h"
 #include "kernels/cpu/cpu.h"
 
@@ -110,6 +111,28 @@ static void layers_init(th_engine *engine) {
     engine->nonlinearities[l] = nonlinearity_of(engine->spec, l);
 }
 
+/* Weights matter to data with labels only; th_weighting_settle has made numbers of them. */
+static bool rule_init(th_engine *engine) {
+  const th_spec *spec = engine->spec;
+  engine->rule = (th_loss_rule){.kind = spec->loss,
+                                .smoothing = (th_real)spec->label_smoothing,
+                                .gamma = (th_real)spec->focal_gamma,
+                                .weight_sum = (th_real)engine->model->classes};
+  if (spec->weighting == TH_WEIGHTING_NONE || engine->data->labels == NULL) return true;
+  uint32_t classes = engine->model->classes;
+  th_check(spec->weighting == TH_WEIGHTING_LISTED && spec->class_weight_count == classes);
+  engine->class_weights = array_allocate(classes, 1, sizeof(th_real));
+  if (engine->class_weights == NULL) return false;
+  double sum = 0;
+  for (uint32_t c = 0; c < classes; c++) {
+    engine->class_weights[c] = (th_real)spec->class_weights[c];
+    sum += spec->class_weights[c];
+  }
+  engine->rule.weights = engine->class_weights;
+  engine->rule.weight_sum = (th_real)sum;
+  return true;
+}
+
 static void engine_destroy(th_engine *engine) {
   if (engine == NULL) return;
   for (uint32_t l = 0; l < TH_MODEL_LAYERS_MAX; l++) {
@@ -119,6 +142,7 @@ static void engine_destroy(th_engine *engine) {
     free(engine->kept[l]);
     free(engine->transposed[l]);
   }
+  free(engine->class_weights);
   free(engine->rows_ahead);
   free(engine->slice_sums);
   free(engine->block_squares);
@@ -157,7 +181,7 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   /* The losses are taken of whole groups of rows. */
   uint64_t rows = batch_rows > evaluate_rows ? batch_rows : evaluate_rows;
   rows = (rows + TH_LOSS_ROWS - 1) / TH_LOSS_ROWS * TH_LOSS_ROWS;
-  if (!forward_allocate(made, rows)) goto no_memory;
+  if (!rule_init(made) || !forward_allocate(made, rows)) goto no_memory;
   if (plan->training_rows > 0 && !training_allocate(made, batch_rows)) goto no_memory;
   *engine = made;
   return TH_OK;

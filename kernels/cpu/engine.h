@@ -39,6 +39,8 @@ struct th_engine {
   const th_schedule *schedule; /**< NULL: the rate never changes */
   uint32_t training_rows;
   th_nonlinearity nonlinearities[TH_HIDDEN_LAYERS_MAX];
+  th_loss_rule rule;
+  th_real *class_weights; /**< [classes], the rule's; NULL: all 1 */
 
   th_linear layers[TH_MODEL_LAYERS_MAX];
   /** [parameter_count]: all layers as kernels/cpu/linear.h has them. */

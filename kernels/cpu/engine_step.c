@@ -9,6 +9,7 @@ typedef struct th_batch {
   uint32_t first; /* position of the batch's first row */
   uint32_t rows;
   uint64_t step; /* over the whole training, from 0 */
+  th_real scale; /* 1 / weight of the rows, for the gradient of their mean loss */
   th_optimizer optimizer;
   th_real clip; /* what the gradient is multiplied by before the update */
   th_real *logits; /* wanted by the caller of an evaluation, or NULL */
@@ -109,6 +110,23 @@ static void slice_forward(const th_batch *batch, th_slice slice) {
   }
 }
 
+/* What the gradient of the batch's mean loss is scaled by. Rows that all weigh nothing teach
+ * nothing, where PyTorch would divide by zero. */
+static th_real batch_scale(const th_batch *batch) {
+  const th_engine *engine = batch->engine;
+  if (engine->rule.kind != TH_LOSS_CROSS_ENTROPY || engine->rule.weights == NULL)
+    return TH_REAL(1.0) / (th_real)batch->rows;
+  double weight = 0;
+  for (uint32_t index = 0; index < slice_count(batch->rows); index++) {
+    th_slice slice = slice_at(batch, index);
+    uint32_t rows[TH_SLICE_ROWS];
+    rows_find(batch, batch->first + slice.first, slice.rows, rows);
+    for (uint32_t i = 0; i < slice.rows; i++)
+      weight += (double)th_loss_share(&engine->rule, (uint32_t)engine->data->labels[rows[i]]);
+  }
+  return weight > 0 ? (th_real)(1 / weight) : 0;
+}
+
 /* The slice's rows of the last layer. */
 static th_real *slice_logits(const th_batch *batch, th_slice slice) {
   uint32_t last = batch->engine->model->layer_count - 1;
@@ -123,9 +141,10 @@ static th_sums slice_loss(const th_batch *batch, th_slice slice, const uint32_t 
   uint32_t labels[TH_SLICE_ROWS];
   for (uint32_t i = 0; i < slice.rows; i++) labels[i] = (uint32_t)engine->data->labels[rows[i]];
   th_loss loss =
-      engine->loops->cross_entropy(slice.rows, layer->outputs, layer->output_stride, labels,
-                                   TH_REAL(1.0) / (th_real)batch->rows, slice_logits(batch, slice));
-  return (th_sums){.loss = loss.sum, .correct = loss.correct, .rows = slice.rows};
+      engine->loops->losses(&engine->rule, slice.rows, layer->outputs, layer->output_stride, labels,
+                            batch->scale, slice_logits(batch, slice));
+  return (th_sums){
+      .loss = loss.sum, .weight = loss.weight, .correct = loss.correct, .rows = slice.rows};
 }
 
 static void slice_backward(const th_batch *batch, th_slice slice) {
@@ -160,11 +179,17 @@ static void slice_train(void *argument, uint32_t index) {
   slice_backward(batch, slice);
 }
 
+/* A single logit is of class 1 against class 0, whose own is 0. */
 static void logits_copy(const th_batch *batch, th_slice slice) {
-  uint32_t classes = batch->engine->model->classes;
-  const th_real *logits = slice_logits(batch, slice);
-  for (uint32_t i = 0; i < slice.rows; i++, logits += th_panel_round(classes))
-    memcpy(batch->logits + (size_t)(slice.first + i) * classes, logits, classes * sizeof *logits);
+  const th_model *model = batch->engine->model;
+  const th_real *from = slice_logits(batch, slice);
+  th_real *to = batch->logits + (size_t)slice.first * model->classes;
+  uint32_t implied = model->classes - model->outputs;
+  for (uint32_t i = 0; i < slice.rows; i++, to += model->classes) {
+    memset(to, 0, implied * sizeof *to);
+    memcpy(to + implied, from, model->outputs * sizeof *to);
+    from += th_panel_round(model->outputs);
+  }
 }
 
 static void slice_evaluate(void *argument, uint32_t index) {
@@ -239,6 +264,7 @@ static void block_update(void *argument, uint32_t index) {
 static void sums_collect(const th_engine *engine, uint32_t slices, th_sums *sums) {
   for (uint32_t i = 0; i < slices; i++) {
     sums->loss += engine->slice_sums[i].loss;
+    sums->weight += engine->slice_sums[i].weight;
     sums->correct += engine->slice_sums[i].correct;
     sums->rows += engine->slice_sums[i].rows;
   }
@@ -296,6 +322,7 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
     uint32_t left = engine->training_rows - batch.first;
     batch.rows = left < spec->batch_size ? left : spec->batch_size;
     batch.step = (epoch - UINT64_C(1)) * steps_in_epoch(engine) + s;
+    batch.scale = batch_scale(&batch);
     batch.optimizer = th_optimizer_at(spec, rate_at(engine, batch.step), batch.step + 1);
     /* Forward and gradient cost a multiplication and an addition a parameter and row, backward
      * about as much. */

@@ -4,7 +4,6 @@
 
 #include "kernels/activation.h"
 #include "kernels/cpu/product.h"
-#include "kernels/loss.h"
 
 static void transpose(uint32_t rows, uint32_t columns, const th_real *restrict values,
                       size_t stride, th_real *restrict result, size_t result_stride) {
@@ -248,7 +247,7 @@ TH_HOST_DEVICE void losses_side_by_side(uint32_t classes, size_t stride,
 
 static th_loss cross_entropy_few(uint32_t rows, uint32_t classes, uint32_t stride,
                                  const uint32_t *labels, th_real scale, th_real *logits) {
-  th_loss loss = {0};
+  th_loss loss = {.weight = rows};
   for (uint32_t first = 0; first < rows; first += TH_LOSS_ROWS) {
     uint32_t count = rows - first < TH_LOSS_ROWS ? rows - first : TH_LOSS_ROWS;
     uint32_t label[TH_LOSS_ROWS] = {0};
@@ -265,18 +264,25 @@ static th_loss cross_entropy_few(uint32_t rows, uint32_t classes, uint32_t strid
   return loss;
 }
 
-static th_loss cross_entropy(uint32_t rows, uint32_t classes, uint32_t stride,
-                             const uint32_t *labels, th_real scale, th_real *logits) {
-  if (classes <= SIDE_BY_SIDE_CLASSES_MAX)
-    return cross_entropy_few(rows, classes, stride, labels, scale, logits);
+static th_loss losses_by_row(const th_loss_rule *rule, uint32_t rows, uint32_t outputs,
+                             uint32_t stride, const uint32_t *labels, th_real scale,
+                             th_real *logits) {
   th_loss loss = {0};
   for (uint32_t i = 0; i < rows; i++, logits += stride) {
-    th_real sum;
-    loss.correct += th_loss_argmax(logits, classes) == labels[i];
-    loss.sum += (double)th_loss_cross_entropy(logits, classes, labels[i], &sum);
-    th_loss_cross_entropy_gradient(logits, classes, labels[i], sum, scale);
+    loss.correct += th_loss_said(rule->kind, logits, outputs) == labels[i];
+    loss.weight += (double)th_loss_share(rule, labels[i]);
+    loss.sum += (double)th_loss_row(rule, logits, outputs, labels[i], scale);
   }
   return loss;
+}
+
+static th_loss losses(const th_loss_rule *rule, uint32_t rows, uint32_t outputs, uint32_t stride,
+                      const uint32_t *labels, th_real scale, th_real *logits) {
+  bool is_plain =
+      rule->kind == TH_LOSS_CROSS_ENTROPY && rule->weights == NULL && rule->smoothing == 0;
+  if (is_plain && outputs <= SIDE_BY_SIDE_CLASSES_MAX)
+    return cross_entropy_few(rows, outputs, stride, labels, scale, logits);
+  return losses_by_row(rule, rows, outputs, stride, labels, scale, logits);
 }
 
 static void column_sums(uint32_t rows, uint32_t width, const th_real *restrict values,
@@ -356,7 +362,7 @@ const th_loops TH_LOOPS = {
     .activate = activate,
     .drop = drop,
     .backward = backward,
-    .cross_entropy = cross_entropy,
+    .losses = losses,
     .column_sums = column_sums,
     .clamp = clamp,
     .scale = scale,

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kernels/loss.h"
 #include "kernels/optimizer.h"
 #include "kernels/random.h"
 #include "kernels/real.h"
@@ -63,6 +64,7 @@ typedef struct th_dropout_place {
 /** The losses of a slice. */
 typedef struct th_loss {
   double sum;
+  double weight; /**< what `sum` is divided by for the mean */
   uint64_t correct;
 } th_loss;
 
@@ -110,10 +112,10 @@ typedef struct th_loops {
    *
    * @param logits  [rows rounded up to TH_LOSS_ROWS, stride] [in,out]
    * @param labels  [rows], below classes.
-   * @param scale   1 / rows of the batch.
+   * @param scale   1 / weight of the batch.
    */
-  th_loss (*cross_entropy)(uint32_t rows, uint32_t classes, uint32_t stride, const uint32_t *labels,
-                           th_real scale, th_real *logits);
+  th_loss (*losses)(const th_loss_rule *rule, uint32_t rows, uint32_t outputs, uint32_t stride,
+                    const uint32_t *labels, th_real scale, th_real *logits);
 
   /** sums [width] of values [rows, width], taken in double. */
   void (*column_sums)(uint32_t rows, uint32_t width, const th_real *values, th_real *sums);

@@ -96,6 +96,46 @@ Test(arithmetic, cross_entropy_of_infinite_logits_is_no_number) {
   cr_assert_not(isfinite(th_loss_cross_entropy((th_real[]){NAN, 0}, 2, 1, &sum)));
 }
 
+Test(arithmetic, losses_are_stable_for_huge_logits) {
+  static const float weights[] = {2, 3};
+  float certain[] = {1000, 0}, sure[] = {1000, 0}, wrong[] = {1000, 0}, low = -1000;
+  th_loss_rule rule = {.weights = weights, .weight_sum = 5, .smoothing = 0.5F};
+  float loss = th_loss_row(&rule, certain, 2, 0, 1);
+  cr_assert_float_eq(loss, 0.25 * 3 * 1000, 1e-2);
+  rule = (th_loss_rule){.kind = TH_LOSS_FOCAL, .gamma = 0.5F};
+  loss = th_loss_row(&rule, sure, 2, 0, 1);
+  cr_assert(loss < 1e-9F && sure[1] < 1e-9F, "nothing is left to learn");
+  loss = th_loss_row(&rule, wrong, 2, 1, 1);
+  cr_assert_float_eq(loss, 1000, 1e-2);
+  cr_assert_float_eq(wrong[1], -1, 1e-6);
+  rule.kind = TH_LOSS_BINARY_CROSS_ENTROPY;
+  loss = th_loss_row(&rule, &low, 1, 1, 1);
+  cr_assert_float_eq(loss, 1000, 1e-2);
+  cr_assert_float_eq(low, -1, 1e-6);
+}
+
+Test(arithmetic, losses_of_nan_are_nan) {
+  for (th_loss_kind kind = TH_LOSS_CROSS_ENTROPY; kind <= TH_LOSS_BINARY_CROSS_ENTROPY; kind++) {
+    th_loss_rule rule = {.kind = kind, .gamma = 2};
+    float logits[] = {NAN, 0};
+    cr_assert(isnan(th_loss_row(&rule, logits, 2, 1, 1)), "%s", th_loss_name(kind));
+  }
+}
+
+/* What each of them is a case of. */
+Test(arithmetic, losses_without_their_numbers_are_cross_entropy) {
+  th_loss_rule rules[] = {{.kind = TH_LOSS_CROSS_ENTROPY, .weight_sum = 3},
+                          {.kind = TH_LOSS_FOCAL, .gamma = 0}};
+  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+    float plain[] = {1, -2, 0.5F}, found[] = {1, -2, 0.5F}, sum;
+    float loss = th_loss_cross_entropy(plain, 3, 2, &sum);
+    th_loss_cross_entropy_gradient(plain, 3, 2, sum, 0.25F);
+    float found_loss = th_loss_row(&rules[i], found, 3, 2, 0.25F);
+    cr_assert_float_eq(found_loss, loss, 1e-6);
+    for (int c = 0; c < 3; c++) cr_assert_float_eq(found[c], plain[c], 1e-7);
+  }
+}
+
 Test(arithmetic, argmax_takes_the_first_of_equals) {
   cr_assert_eq(th_loss_argmax((th_real[]){1, 3, 3, 2}, 4), 1);
   cr_assert_eq(th_loss_argmax((th_real[]){5}, 1), 0);

@@ -13,6 +13,7 @@ static th_spec whole_spec(th_optimizer_kind optimizer) {
   spec.momentum = optimizer == TH_OPTIMIZER_SGD || optimizer == TH_OPTIMIZER_RMSPROP ? 0.9 : 0;
   spec.learning_rate = optimizer == TH_OPTIMIZER_SGD ? 0.1 : 0.01;
   spec.dropout = 0.1;
+  spec.weighting = TH_WEIGHTING_BALANCED;
   spec.validation_split = 0.25;
   spec.early_stopping_patience = 2;
   spec.epochs = 6;

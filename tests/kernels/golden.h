@@ -105,7 +105,10 @@ static inline bool golden_next(FILE *file, golden_case *golden) {
 
 /* Train from the golden start. */
 static inline golden_end golden_train(const th_spec *spec, uint32_t steps) {
-  th_data data = {golden_features, golden_labels, GOLDEN_ROWS, GOLDEN_WIDTH};
+  static int32_t labels[GOLDEN_ROWS];
+  bool is_binary = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY;
+  for (int i = 0; i < GOLDEN_ROWS; i++) labels[i] = golden_labels[i] % (is_binary ? 2 : 3);
+  th_data data = {golden_features, labels, GOLDEN_ROWS, GOLDEN_WIDTH};
   th_model model;
   th_engine *engine;
   th_team *team;
@@ -129,7 +132,7 @@ static inline golden_end golden_train(const th_spec *spec, uint32_t steps) {
                          &sums);
   }
   cr_assert_eq(th_cpu_backend.read(engine, &state), TH_OK);
-  golden_end end = {.loss = sums.loss / (double)sums.rows};
+  golden_end end = {.loss = sums.loss / sums.weight};
   for (uint64_t i = 0; i < model.parameters; i++)
     end.mark += cos((double)i) * (double)parameters[i];
   th_cpu_backend.destroy(engine);

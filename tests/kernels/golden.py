@@ -34,8 +34,8 @@ OPTIMIZERS = {
         lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=0.01),
     "optimizer=sgd learning_rate=0.05 momentum=0.9 nesterov=true weight_decay=0.01":
         lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
-    "optimizer=sgd learning_rate=0.5 momentum=0.5 clip_norm=0.2":
-        lambda p: torch.optim.SGD(p, lr=0.5, momentum=0.5),
+    "optimizer=sgd learning_rate=0.1 momentum=0.5 clip_norm=0.2":
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5),
     "optimizer=sgd learning_rate=0.5 clip_value=0.02":
         lambda p: torch.optim.SGD(p, lr=0.5),
     "optimizer=rmsprop learning_rate=0.001 weight_decay=0.01":
@@ -49,8 +49,26 @@ OPTIMIZERS = {
 }
 
 
+def focal(logits, labels, alpha, gamma):
+    """Lin et al. 2017, equation 5, with a weight for each class."""
+    loss = functional.cross_entropy(logits, labels, reduction="none")
+    return (alpha[labels] * (1 - torch.exp(-loss)) ** gamma * loss).mean()
+
+
 LOSSES = {
     "loss=cross_entropy": functional.cross_entropy,
+    "loss=cross_entropy class_weights=1,0.25,2 label_smoothing=0.1":
+        lambda z, y: functional.cross_entropy(
+            z, y, weight=torch.tensor([1, 0.25, 2]).double(), label_smoothing=0.1),
+    "loss=cross_entropy class_weights=0,1,3":
+        lambda z, y: functional.cross_entropy(z, y, weight=torch.tensor([0, 1, 3]).double()),
+    "loss=focal class_weights=0.5,1,2":
+        lambda z, y: focal(z, y, torch.tensor([0.5, 1, 2]).double(), 2),
+    "loss=focal focal_gamma=0.5":
+        lambda z, y: focal(z, y, torch.ones(CLASSES).double(), 0.5),
+    "loss=binary_cross_entropy class_weights=1,3":
+        lambda z, y: functional.binary_cross_entropy_with_logits(
+            z[:, 0], (y % 2).double(), pos_weight=torch.tensor(3.0).double()),
 }
 
 
@@ -113,6 +131,7 @@ def main():
     print("labels", *labels.tolist())
     show("start", start.tolist())
     for loss, loss_of in LOSSES.items():
+        print(loss)
         for fields in OPTIMIZERS:
             print(fields)
             for activation in ACTIVATIONS:

@@ -43,10 +43,11 @@ static void rig_open(th_rig *rig, const th_spec *spec, uint32_t classes, uint32_
   rig->spec = *spec;
   rig->step = step;
   rig->data = (th_data){features, labels, ROWS, WIDTH};
+  uint32_t label_bound = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY ? 2 : classes;
   for (uint32_t i = 0; i < ROWS * WIDTH; i++)
     features[i] = 2 * th_random_unit(th_philox_at(1, i, 0, 0, 0).word[0]) - 1;
   for (uint32_t i = 0; i < ROWS; i++)
-    labels[i] = (int32_t)(th_philox_at(2, i, 0, 0, 0).word[0] % classes);
+    labels[i] = (int32_t)(th_philox_at(2, i, 0, 0, 0).word[0] % label_bound);
   cr_assert_eq(th_model_init(&rig->model, spec, WIDTH, classes), TH_OK);
   cr_assert_leq(rig->model.parameters, PARAMETERS_MAX);
   th_engine_plan plan = {.spec = &rig->spec,
@@ -74,7 +75,7 @@ static double rig_loss(th_rig *rig, th_real *parameters, th_real *after) {
   th_cpu_backend.write(rig->engine, &in);
   th_cpu_backend.train(rig->engine, rig->team, 1, rig->step, 1, &sums);
   th_cpu_backend.read(rig->engine, &out);
-  return sums.loss / (double)sums.rows;
+  return sums.loss / sums.weight;
 }
 
 /* Of all parameters together, relative to the gradient's length. */
@@ -174,4 +175,50 @@ Test(gradient, is_right_across_blocks_of_outputs) {
   spec.hidden_count = 1;
   spec.hidden[0] = 70;
   check_gradient(&spec, 3, 0, "70 outputs");
+}
+
+/* Each class weighs something else, and every fourth nothing. */
+static void weigh(th_spec *spec, uint32_t classes) {
+  spec->weighting = TH_WEIGHTING_LISTED;
+  spec->class_weight_count = classes;
+  for (uint32_t c = 0; c < classes; c++) spec->class_weights[c] = c % 4 == 3 ? 0 : 0.5 + c % 3;
+}
+
+static void check_losses(const th_spec *plain, uint32_t classes, uint32_t step, const char *what) {
+  th_spec spec = *plain;
+  check_gradient(&spec, classes, step, what);
+  spec.label_smoothing = 0.15;
+  check_gradient(&spec, classes, step, what);
+  weigh(&spec, classes);
+  check_gradient(&spec, classes, step, what);
+  spec.label_smoothing = 0;
+  check_gradient(&spec, classes, step, what);
+  spec.loss = TH_LOSS_FOCAL;
+  static const double gammas[] = {0, 0.5, 1, 2, 5};
+  for (size_t i = 0; i < sizeof gammas / sizeof *gammas; i++) {
+    spec.focal_gamma = gammas[i];
+    check_gradient(&spec, classes, step, what);
+  }
+}
+
+Test(gradient, is_right_for_every_loss_and_number_of_classes) {
+  static const uint32_t classes[] = {2, 3, 5, 32};
+  for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+    th_spec spec = spec_of(TH_ACTIVATION_TANH, 0, 16);
+    check_losses(&spec, classes[i], 0, "a loss");
+    check_losses(&spec, classes[i], ROWS / 16, "a loss, last batch, of 6 rows");
+  }
+}
+
+Test(gradient, is_right_for_losses_over_several_slices) {
+  th_spec spec = spec_of(TH_ACTIVATION_TANH, 0.2, ROWS);
+  check_losses(&spec, 4, 0, "a loss, all rows, in three slices");
+}
+
+Test(gradient, is_right_for_one_logit) {
+  th_spec spec = spec_of(TH_ACTIVATION_SILU, 0, 16);
+  spec.loss = TH_LOSS_BINARY_CROSS_ENTROPY;
+  check_gradient(&spec, 2, 0, "binary");
+  weigh(&spec, 2);
+  check_gradient(&spec, 2, ROWS / 16, "binary, weighted, last batch");
 }

@@ -36,7 +36,9 @@ Test(spec, every_field_is_read) {
   cr_assert_eq(
       parse(
           "{\"name\": \"n\", \"hidden\": [7], \"classes\": 3, \"activation\": \"leaky_relu\", "
-          "\"negative_slope\": 0.2, \"elu_alpha\": 2, \"dropout\": 0.5, \"epochs\": 4, "
+          "\"negative_slope\": 0.2, \"elu_alpha\": 2, \"loss\": \"focal\", "
+          "\"class_weights\": [1, 0, 2.5], \"label_smoothing\": 0, \"focal_gamma\": 1.5, "
+          "\"dropout\": 0.5, \"epochs\": 4, "
           "\"batch_size\": 5, "
           "\"optimizer\": \"sgd\", \"learning_rate\": 1, \"schedule\": \"one_cycle\", "
           "\"step_size\": 3, \"gamma\": 0.5, \"min_learning_rate\": 0.1, \"plateau_factor\": 0.2, "
@@ -53,6 +55,11 @@ Test(spec, every_field_is_read) {
   cr_assert_eq(spec.hidden_count, 1);
   cr_assert_eq(th_spec_activation(&spec, 0), TH_ACTIVATION_LEAKY_RELU);
   cr_assert_eq(spec.optimizer, TH_OPTIMIZER_SGD);
+  cr_assert_eq(spec.loss, TH_LOSS_FOCAL);
+  cr_assert_eq(spec.weighting, TH_WEIGHTING_LISTED);
+  cr_assert_eq(spec.class_weight_count, 3);
+  cr_assert_eq(spec.class_weights[2], 2.5);
+  cr_assert_eq(spec.focal_gamma, 1.5);
   cr_assert(spec.nesterov);
   cr_assert_eq(spec.rho, 0.6);
   cr_assert_eq(spec.clip_value, 0.3);
@@ -137,6 +144,12 @@ Test(spec, a_wrong_value_is_shown_with_what_it_may_be) {
   assert_refused("{\"activation\": []}", "1 to 64");
   assert_refused("{\"activation\": [\"tanh\", \"rleu\"]}", "\"relu\"");
   assert_refused("{\"activation\": [\"tanh\", 3]}", "one of relu, leaky_relu");
+  assert_refused("{\"class_weights\": \"balance\"}", "\"balanced\"");
+  assert_refused("{\"class_weights\": []}", "above 0");
+  assert_refused("{\"class_weights\": [0, 0]}", "above 0");
+  assert_refused("{\"class_weights\": [1, -1]}", "above 0");
+  assert_refused("{\"class_weights\": [1, \"2\"]}", "above 0");
+  assert_refused("{\"class_weights\": 3}", "above 0");
   assert_refused("{\"optimizer\": \"lion\"}", "sgd, adam, adamw, rmsprop");
   assert_refused("{\"shuffle\": 1}", "true or false");
   assert_refused("{\"seed\": -1}", "18446744073709551615");
@@ -176,6 +189,10 @@ Test(spec, fields_that_do_not_go_together_are_refused) {
   assert_refused("{\"warmup_epochs\": 10}", "no epoch");
   assert_refused("{\"learning_rate\": 0.1, \"min_learning_rate\": 0.2}", "cannot fall");
   assert_refused("{\"momentum\": 0.9, \"optimizer\": \"adam\"}", "sgd");
+  assert_refused("{\"loss\": \"focal\", \"label_smoothing\": 0.1}", "only cross_entropy");
+  assert_refused("{\"loss\": \"binary_cross_entropy\", \"classes\": 3}", "two");
+  assert_refused("{\"classes\": 3, \"class_weights\": [1, 2]}", "2 weights for 3");
+  assert_refused("{\"loss\": \"binary_cross_entropy\", \"class_weights\": [1]}", "for 2");
   assert_refused("{\"nesterov\": true, \"optimizer\": \"sgd\"}", "momentum to 0.9");
   assert_refused("{\"nesterov\": true, \"optimizer\": \"rmsprop\", \"momentum\": 0.9}", "sgd");
   assert_refused("{\"clip_norm\": 1, \"clip_value\": 0.5}", "clip_value 0.5");
@@ -217,6 +234,35 @@ Test(spec, activations_are_one_word_or_one_for_each_layer) {
   th_buffer_fini(&json);
 }
 
+Test(spec, class_weights_are_a_word_or_a_list) {
+  th_spec spec, read;
+  th_buffer json;
+  th_spec_init(&spec);
+  cr_assert_eq(th_spec_set(&spec, "class_weights", "balanced"), TH_OK);
+  cr_assert_eq(spec.weighting, TH_WEIGHTING_BALANCED);
+  cr_assert_eq(th_spec_set(&spec, "class_weights", "1,0.1,2"), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_spec_format(&spec, &json), TH_OK);
+  cr_assert_eq(th_spec_parse(json.data, json.bytes, &read), TH_OK, "%s", th_error_text());
+  cr_assert_eq(read.class_weight_count, 3);
+  for (int c = 0; c < 3; c++) cr_assert_eq(read.class_weights[c], spec.class_weights[c]);
+  th_buffer_fini(&json);
+  cr_assert_eq(th_spec_set(&spec, "class_weights", "1,,2"), TH_ERR_USAGE);
+  cr_assert_eq(th_spec_set(&spec, "class_weights", ""), TH_ERR_USAGE);
+  cr_assert_eq(th_spec_set(&spec, "class_weights", "none"), TH_OK);
+  cr_assert_eq(spec.weighting, TH_WEIGHTING_NONE);
+}
+
+Test(spec, a_list_of_too_many_class_weights_is_refused) {
+  char text[2 * TH_CLASS_WEIGHTS_MAX + 3], *to = text;
+  th_spec spec;
+  th_spec_init(&spec);
+  for (int i = 0; i < TH_CLASS_WEIGHTS_MAX; i++) to += sprintf(to, i == 0 ? "1" : ",1");
+  cr_assert_eq(th_spec_set(&spec, "class_weights", text), TH_OK, "%s", th_error_text());
+  cr_assert_eq(spec.class_weight_count, TH_CLASS_WEIGHTS_MAX);
+  strcpy(to, ",1");
+  cr_assert_eq(th_spec_set(&spec, "class_weights", text), TH_ERR_USAGE);
+}
+
 Test(spec, set_refuses_what_is_no_value) {
   static const char *const rows[][2] = {
       {"hidden", "64,,32"}, {"hidden", "64,"},        {"hidden", "a"},
@@ -247,8 +293,9 @@ Test(spec, every_default_in_the_table_is_what_init_sets) {
     cr_assert_eq(th_spec_set(&spec, fields[i].name, fields[i].fallback), TH_OK, "%s",
                  th_error_text());
     cr_assert_gt(strlen(fields[i].help), 8);
-    cr_assert_eq(fields[i].choices != NULL,
-                 fields[i].kind == TH_SPEC_CHOICE || fields[i].kind == TH_SPEC_CHOICES);
+    cr_assert_eq(fields[i].choices != NULL, fields[i].kind == TH_SPEC_CHOICE ||
+                                                fields[i].kind == TH_SPEC_CHOICES ||
+                                                fields[i].kind == TH_SPEC_WEIGHTS);
   }
   cr_assert_eq(memcmp(&spec, &defaults, sizeof spec), 0);
 }

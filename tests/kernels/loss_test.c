@@ -1,0 +1,203 @@
+/* Losses beyond plain cross-entropy, through whole trainings and the models they leave. */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "formats/table.h"
+#include "kernels/inference.h"
+#include "kernels/model.h"
+#include "kernels/weighting.h"
+
+static th_epoch last_epoch(const th_trainer *trainer) {
+  const th_history *history = th_trainer_history(trainer);
+  return history->epochs[history->count - 1];
+}
+
+static th_spec quick_spec(th_loss_kind loss) {
+  th_spec spec = fixture_spec();
+  spec.loss = loss;
+  spec.hidden_count = 1;
+  spec.hidden[0] = 24;
+  spec.batch_size = 20;
+  spec.epochs = 10;
+  spec.learning_rate = 0.01;
+  spec.validation_split = 0.25;
+  return spec;
+}
+
+/* The first class against the two others: one in three. */
+static th_data binary_data(void) {
+  static int32_t labels[FIXTURE_ROWS];
+  th_data data = fixture_data();
+  for (uint32_t i = 0; i < FIXTURE_ROWS; i++) labels[i] = data.labels[i] == 0;
+  data.labels = labels;
+  return data;
+}
+
+static th_data data_for(th_loss_kind loss) {
+  return loss == TH_LOSS_BINARY_CROSS_ENTROPY ? binary_data() : fixture_data();
+}
+
+Test(loss, each_learns_to_tell_classes_apart) {
+  for (th_loss_kind loss = TH_LOSS_CROSS_ENTROPY; loss <= TH_LOSS_BINARY_CROSS_ENTROPY; loss++)
+    for (int balanced = 0; balanced < 2; balanced++) {
+      th_spec spec = quick_spec(loss);
+      th_data data = data_for(loss);
+      spec.weighting = balanced ? TH_WEIGHTING_BALANCED : TH_WEIGHTING_NONE;
+      spec.label_smoothing = loss == TH_LOSS_CROSS_ENTROPY ? 0.1 : 0;
+      th_trainer *trainer = fixture_trainer(&spec, &data);
+      fixture_finish(trainer);
+      cr_expect_gt(last_epoch(trainer).validation_accuracy, 0.9, "%s: %g", th_loss_name(loss),
+                   last_epoch(trainer).validation_accuracy);
+      th_trainer_destroy(trainer);
+    }
+}
+
+static void apply(const th_buffer *model, const th_data *data, th_buffer *output, th_buffer *card) {
+  th_team *team;
+  th_device device;
+  th_inference *inference;
+  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
+  cr_assert_eq(th_team_create(2, &team), TH_OK);
+  cr_assert_eq(
+      th_inference_create(model->data, model->bytes, data, &device, NULL, NULL, &inference), TH_OK,
+      "%s", th_error_text());
+  cr_assert_eq(th_inference_advance(inference, team, INT64_MAX), TH_OK);
+  cr_assert_eq(th_inference_result(inference, output, card), TH_OK);
+  th_inference_destroy(inference);
+  th_team_destroy(team);
+}
+
+static double card_number(const th_buffer *card, const char *key) {
+  json_t *json = json_loadb(card->data, card->bytes, 0, NULL);
+  double number = json_number_value(json_object_get(json, key));
+  json_decref(json);
+  return number;
+}
+
+/* The loss of what was validated on, as the training saw it: with the same weights. */
+Test(loss, evaluation_of_the_model_is_what_validation_said) {
+  for (th_loss_kind loss = TH_LOSS_CROSS_ENTROPY; loss <= TH_LOSS_BINARY_CROSS_ENTROPY; loss++) {
+    th_spec spec = quick_spec(loss);
+    th_data data = data_for(loss);
+    spec.split = TH_SPLIT_LAST;
+    spec.weighting = TH_WEIGHTING_BALANCED;
+    spec.restore_best = false;
+    th_trainer *trainer = fixture_trainer(&spec, &data);
+    fixture_finish(trainer);
+    th_buffer model, card, output, evaluated;
+    cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+    uint64_t trained = FIXTURE_ROWS * 3 / 4;
+    th_data validated = {data.features + trained * FIXTURE_WIDTH, data.labels + trained,
+                         FIXTURE_ROWS - trained, FIXTURE_WIDTH};
+    apply(&model, &validated, &output, &evaluated);
+    th_epoch last = last_epoch(trainer);
+    cr_expect_float_eq(card_number(&evaluated, "loss"), last.validation_loss, 1e-9, "%s: %g, %g",
+                       th_loss_name(loss), card_number(&evaluated, "loss"), last.validation_loss);
+    cr_expect_float_eq(card_number(&evaluated, "accuracy"), last.validation_accuracy, 1e-12);
+    th_trainer_destroy(trainer);
+    th_buffer_fini(&model);
+    th_buffer_fini(&card);
+    th_buffer_fini(&output);
+    th_buffer_fini(&evaluated);
+  }
+}
+
+Test(loss, one_logit_is_predicted_as_two_whose_first_is_zero) {
+  th_spec spec = quick_spec(TH_LOSS_BINARY_CROSS_ENTROPY);
+  th_data data = binary_data();
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  fixture_finish(trainer);
+  th_buffer model, card, output, predicted;
+  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+  th_data unlabeled = data;
+  unlabeled.labels = NULL;
+  apply(&model, &unlabeled, &output, &predicted);
+  cr_assert_eq(card_number(&predicted, "classes"), 2);
+  th_features logits;
+  cr_assert_eq(th_features_decode("the logits", &output, &logits), TH_OK, "%s", th_error_text());
+  cr_assert_eq(logits.width, 2);
+  uint32_t correct = 0;
+  for (uint32_t i = 0; i < FIXTURE_ROWS; i++) {
+    cr_assert_eq(logits.values[2 * i], 0);
+    correct += (logits.values[2 * i + 1] > 0) == data.labels[i];
+  }
+  cr_expect_gt(correct, FIXTURE_ROWS * 9 / 10);
+  th_features_fini(&logits);
+  th_trainer_destroy(trainer);
+  th_buffer_fini(&model);
+  th_buffer_fini(&card);
+  th_buffer_fini(&predicted);
+}
+
+/* Settle the weights of six rows of three classes, the first four of which are trained on. */
+static th_error settle(th_spec *spec, uint32_t training_rows) {
+  static const int32_t labels[] = {0, 0, 0, 2, 1, 1};
+  th_model model = {.classes = 3};
+  th_data data = {.labels = labels, .rows = 6, .width = 1};
+  th_engine_plan plan = {.spec = spec,
+                         .model = &model,
+                         .data = &data,
+                         .split = th_permutation_identity(6),
+                         .training_rows = training_rows};
+  return th_weighting_settle(&plan, spec);
+}
+
+Test(loss, balanced_weights_are_by_rarity_among_the_rows_trained_on) {
+  th_spec spec = {.weighting = TH_WEIGHTING_BALANCED};
+  cr_assert_eq(settle(&spec, 4), TH_OK);
+  cr_assert_eq(spec.weighting, TH_WEIGHTING_LISTED);
+  cr_assert_eq(spec.class_weight_count, 3);
+  cr_assert_float_eq(spec.class_weights[0], 0.5, 1e-12);
+  cr_assert_eq(spec.class_weights[1], 0, "it has no row to train on");
+  cr_assert_float_eq(spec.class_weights[2], 1.5, 1e-12);
+}
+
+Test(loss, balanced_weights_of_equal_classes_are_one) {
+  th_spec spec = {.weighting = TH_WEIGHTING_BALANCED};
+  cr_assert_eq(settle(&spec, 0), TH_OK, "all rows, if none is trained on");
+  double mean = (spec.class_weights[0] + spec.class_weights[1] + spec.class_weights[2]) / 3;
+  cr_assert_float_eq(mean, 1, 1e-12);
+  cr_assert_float_eq(spec.class_weights[2] / spec.class_weights[0], 3, 1e-12);
+}
+
+Test(loss, weights_that_are_not_one_for_each_class_are_refused) {
+  th_spec spec = quick_spec(TH_LOSS_CROSS_ENTROPY);
+  th_data data = fixture_data();
+  th_device device;
+  th_trainer *trainer = NULL;
+  spec.weighting = TH_WEIGHTING_LISTED;
+  spec.class_weight_count = 2;
+  spec.class_weights[0] = spec.class_weights[1] = 1;
+  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
+  cr_assert_eq(th_trainer_create(&spec, &data, &device, NULL, NULL, &trainer), TH_ERR_USAGE);
+  cr_assert_not_null(strstr(th_error_text(), "2 weights for 3"));
+}
+
+Test(loss, labels_beyond_the_two_of_one_logit_are_refused) {
+  th_spec spec = quick_spec(TH_LOSS_BINARY_CROSS_ENTROPY);
+  th_data data = fixture_data();
+  th_device device;
+  th_trainer *trainer = NULL;
+  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
+  cr_assert_eq(th_trainer_create(&spec, &data, &device, NULL, NULL, &trainer), TH_ERR_DATA);
+  cr_assert_not_null(strstr(th_error_text(), "[0, 2)"));
+}
+
+/* PyTorch divides by the zero weight of such a batch; here it moves nothing. */
+Test(loss, a_batch_that_weighs_nothing_teaches_nothing) {
+  th_spec spec = quick_spec(TH_LOSS_CROSS_ENTROPY);
+  th_data data = fixture_data();
+  spec.batch_size = 1;
+  spec.epochs = 2;
+  spec.weighting = TH_WEIGHTING_LISTED;
+  spec.class_weight_count = 3;
+  spec.class_weights[1] = spec.class_weights[2] = 1;
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  fixture_finish(trainer);
+  cr_assert(isfinite(last_epoch(trainer).loss));
+  th_trainer_destroy(trainer);
+}
