@@ -12,6 +12,7 @@
 #include "kernels/loss.h"
 #include "kernels/model.h"
 #include "kernels/pace.h"
+#include "kernels/standard.h"
 #include "kernels/weighting.h"
 
 /* A larger confusion matrix helps nobody and would take gigabytes; the card has null instead. */
@@ -23,6 +24,7 @@ struct th_inference {
   th_device device;
   th_model model;
   th_data_facts facts;
+  th_standard standard; /* empty if the model takes features as they are */
   th_engine *engine;
   th_trainer_observer *observer;
   void *user;
@@ -76,6 +78,8 @@ static th_error engine_create(th_inference *inference, float *parameters) {
       .model = &inference->model,
       .data = &inference->data,
       .split = th_permutation_identity((uint32_t)inference->data.rows),
+      .shift = inference->standard.mean,
+      .scale = inference->standard.scale,
   };
   const th_backend *backend = inference->device.backend;
   th_error error = th_weighting_settle(&plan, &inference->spec);
@@ -107,7 +111,8 @@ static th_error results_allocate(th_inference *inference) {
 
 static th_error inference_prepare(th_inference *inference, const void *file, size_t bytes) {
   float *parameters = NULL;
-  th_error error = th_model_decode(file, bytes, &inference->model, &inference->spec, &parameters);
+  th_error error = th_model_decode(file, bytes, &inference->model, &inference->spec, &parameters,
+                                   &inference->standard);
   if (error == TH_OK && inference->data.width != inference->model.width)
     error = th_fail(TH_ERR_DATA, "features: %u columns, but the model takes %u",
                     inference->data.width, inference->model.width);
@@ -227,6 +232,7 @@ th_error th_inference_result(const th_inference *inference, th_buffer *output, t
 void th_inference_destroy(th_inference *inference) {
   if (inference == NULL) return;
   if (inference->engine != NULL) inference->device.backend->destroy(inference->engine);
+  th_standard_fini(&inference->standard);
   free(inference->confusion);
   free(inference->logits);
   free(inference);

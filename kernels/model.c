@@ -15,7 +15,9 @@
 #define ARCHITECTURE_KEY "architecture"
 
 #define MODULE_TEXT_BYTES_MAX 96
-#define TENSORS_MAX (2 * TH_MODEL_LAYERS_MAX)
+#define MEAN_NAME "input.mean"
+#define DEVIATION_NAME "input.std"
+#define TENSORS_MAX (2 * TH_MODEL_LAYERS_MAX + 2)
 
 th_error th_model_init(th_model *model, const th_spec *spec, uint32_t width, uint32_t classes) {
   bool is_binary = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY;
@@ -171,13 +173,27 @@ static uint32_t tensors_describe(const th_model *model, const th_spec *spec, th_
   return 2 * model->layer_count;
 }
 
+static th_tensor vector_describe(const char *name, const float *numbers, uint32_t width) {
+  th_tensor tensor = {.type = TH_TENSOR_F32,
+                      .rank = 1,
+                      .shape = {width},
+                      .data = numbers,
+                      .bytes = width * sizeof *numbers};
+  snprintf(tensor.name, sizeof tensor.name, "%s", name);
+  return tensor;
+}
+
 th_error th_model_encode(const th_model *model, const th_spec *spec, const float *parameters,
-                         th_buffer *file) {
+                         const th_standard *standard, th_buffer *file) {
   th_tensor tensors[TENSORS_MAX];
   uint32_t count = tensors_describe(model, spec, tensors);
   for (uint32_t l = 0; l < model->layer_count; l++) {
     tensors[2 * l].data = parameters + model->layers[l].weights;
     tensors[2 * l + 1].data = parameters + model->layers[l].biases;
+  }
+  if (spec->standardize) {
+    tensors[count++] = vector_describe(MEAN_NAME, standard->mean, model->width);
+    tensors[count++] = vector_describe(DEVIATION_NAME, standard->deviation, model->width);
   }
   th_buffer text = {0};
   th_buffer constructor = {0};
@@ -245,10 +261,23 @@ static th_error tensors_decode(const th_safetensors *file, const th_tensor *want
   return TH_OK;
 }
 
+static th_error standard_decode(const th_safetensors *file, uint32_t width, th_standard *standard) {
+  th_error error = th_standard_init(standard, width);
+  if (error != TH_OK) return error;
+  th_tensor mean = vector_describe(MEAN_NAME, NULL, width);
+  th_tensor deviation = vector_describe(DEVIATION_NAME, NULL, width);
+  error = tensors_decode(file, &mean, 1, standard->mean);
+  if (error == TH_OK) error = tensors_decode(file, &deviation, 1, standard->deviation);
+  if (error == TH_OK) error = th_standard_judge(standard, width);
+  if (error != TH_OK) th_standard_fini(standard);
+  return error;
+}
+
 static th_error file_decode(const th_safetensors *file, th_model *model, th_spec *spec,
-                            float **parameters) {
+                            float **parameters, th_standard *standard) {
   th_error error = spec_decode(file, spec);
   if (error == TH_OK) error = shape_decode(file, spec, model);
+  if (error == TH_OK && spec->standardize) error = standard_decode(file, model->width, standard);
   if (error != TH_OK) return error;
   th_tensor wanted[TENSORS_MAX];
   uint32_t count = tensors_describe(model, spec, wanted);
@@ -264,11 +293,13 @@ static th_error file_decode(const th_safetensors *file, th_model *model, th_spec
 }
 
 th_error th_model_decode(const void *file, size_t bytes, th_model *model, th_spec *spec,
-                         float **parameters) {
+                         float **parameters, th_standard *standard) {
+  *standard = (th_standard){0};
   th_safetensors decoded;
   th_error error = th_safetensors_decode(file, bytes, &decoded);
   if (error != TH_OK) return error;
-  error = file_decode(&decoded, model, spec, parameters);
+  error = file_decode(&decoded, model, spec, parameters, standard);
+  if (error != TH_OK) th_standard_fini(standard);
   th_safetensors_fini(&decoded);
   return error;
 }

@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "kernels/spec.h"
+#include "kernels/standard.h"
 
 #define TH_MODEL_LAYERS_MAX (TH_HIDDEN_LAYERS_MAX + 1)
 #define TH_MODEL_PARAMETERS_MAX (UINT64_C(1) << 31)
@@ -66,18 +67,22 @@ th_error th_model_modules(const th_model *model, const th_spec *spec, th_module_
  * Encode parameters as a safetensors file that torch.nn.Sequential can load by name, and whose
  * metadata rebuild the net without anything else.
  *
+ * @param standard  its means and deviations are two more tensors, input.mean and input.std, if the
+ *                  specification says standardize.
  * @return TH_OK; TH_ERR_SYSTEM without memory.
  */
 th_error th_model_encode(const th_model *model, const th_spec *spec, const float *parameters,
-                         th_buffer *file);
+                         const th_standard *standard, th_buffer *file);
 
 /**
  * Decode what th_model_encode wrote.
  *
  * @param parameters  [out] [model->parameters], owned by the caller (free).
+ * @param standard    [out] owned by the caller (th_standard_fini); empty unless the specification
+ *                    says standardize.
  * @return TH_OK; TH_ERR_DATA naming what is missing or of the wrong shape; TH_ERR_SYSTEM.
  */
 th_error th_model_decode(const void *file, size_t bytes, th_model *model, th_spec *spec,
-                         float **parameters);
+                         float **parameters, th_standard *standard);
 
 #endif

@@ -347,12 +347,18 @@ static th_error optimizer_judge(const th_spec *spec) {
 }
 
 th_error th_spec_judge(const th_spec *spec) {
-  if (spec->early_stopping_patience > 0 && spec->validation_split == 0)
+  if (spec->early_stopping_patience > 0 && spec->validation_split == 0 &&
+      spec->validation_rows == 0)
     return th_fail(
         TH_ERR_USAGE,
         "early_stopping_patience is %u and validation_split is 0: without validation rows "
         "nothing could stop the training; set validation_split, to 0.2 say",
         spec->early_stopping_patience);
+  if (spec->validation_split > 0 && spec->validation_rows > 0)
+    return th_fail(TH_ERR_USAGE,
+                   "validation_split is %g and validation_rows %u: rows are kept for validation by "
+                   "fraction or by number; set one of them to 0",
+                   spec->validation_split, spec->validation_rows);
   if (spec->warmup_steps > 0 && spec->warmup_epochs > 0)
     return th_fail(TH_ERR_USAGE,
                    "warmup_steps is %u and warmup_epochs %u: a warm-up has one length; set one of "

@@ -64,7 +64,14 @@ typedef enum th_schedule_kind {
 typedef enum th_split_kind {
   TH_SPLIT_RANDOM, /**< rows drawn on the seed */
   TH_SPLIT_LAST, /**< the last rows, for data in time order */
+  TH_SPLIT_STRATIFIED, /**< drawn on the seed, of each class its share */
 } th_split_kind;
+
+/** What tells the best epoch, and when to stop. Without validation rows: of the training rows. */
+typedef enum th_monitor {
+  TH_MONITOR_LOSS, /**< lower is better */
+  TH_MONITOR_ACCURACY, /**< higher is better */
+} th_monitor;
 
 /** The fields of a specification, in the order in which they are listed to a person. */
 typedef struct th_spec {
@@ -103,8 +110,11 @@ typedef struct th_spec {
   double clip_value; /**< the largest size of each of its numbers; 0: any */
   double validation_split; /**< fraction of the rows, in [0, 1) */
   th_split_kind split;
+  uint32_t validation_rows; /**< the last ones, instead of a fraction; 0: by validation_split */
+  bool standardize; /**< inputs, by the training rows' mean and deviation */
   bool shuffle;
-  uint32_t early_stopping_patience; /**< epochs without a lower validation loss; 0: never stop */
+  th_monitor early_stopping_monitor;
+  uint32_t early_stopping_patience; /**< epochs without a better one; 0: never stop */
   double early_stopping_min_delta;
   bool restore_best; /**< the result is the best epoch's model, not the last's */
   uint64_t seed;

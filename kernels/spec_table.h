@@ -15,7 +15,8 @@ static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "si
 static const char *const loss_words[] = {"cross_entropy", "focal", "binary_cross_entropy", NULL};
 static const char *const weighting_words[] = {"none", "balanced", NULL};
 static const char *const optimizer_words[] = {"sgd", "adam", "adamw", "rmsprop", NULL};
-static const char *const split_words[] = {"random", "last", NULL};
+static const char *const split_words[] = {"random", "last", "stratified", NULL};
+static const char *const monitor_words[] = {"validation_loss", "validation_accuracy", NULL};
 static const char *const schedule_words[] = {"constant",  "step",    "exponential", "cosine",
                                              "one_cycle", "plateau", NULL};
 
@@ -93,12 +94,19 @@ typedef struct field_range {
   X(validation_split, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                     \
     "Fraction of the rows kept for validation")                                                \
   X(split, TH_SPEC_CHOICE, "random", split_words, ANY,                                         \
-    "Which rows validate: random, drawn on the seed, or the last, for data in time order")     \
+    "Which rows validate: random, drawn on the seed; stratified, the same but of each class "  \
+    "its share; or the last, for data in time order")                                          \
+  X(validation_rows, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                      \
+    "Rows kept for validation, the last ones, instead of a fraction")                          \
+  X(standardize, TH_SPEC_BOOL, "false", NULL, ANY,                                             \
+    "Give each feature mean 0 and deviation 1, as the training rows have them")                \
   X(shuffle, TH_SPEC_BOOL, "true", NULL, ANY, "Order the rows anew in each epoch")             \
+  X(early_stopping_monitor, TH_SPEC_CHOICE, "validation_loss", monitor_words, ANY,             \
+    "What tells the best epoch, and when to stop")                                             \
   X(early_stopping_patience, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                              \
-    "Stop after so many epochs without a lower validation loss; 0: never")                     \
+    "Stop after so many epochs without a better one; 0: never")                                \
   X(early_stopping_min_delta, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                         \
-    "How much lower counts as lower")                                                          \
+    "How much better counts as better")                                                        \
   X(restore_best, TH_SPEC_BOOL, "true", NULL, ANY,                                             \
     "Give back the best epoch's model and not the last's")                                     \
   X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                        \

@@ -13,8 +13,8 @@
 #define WORK_PER_VALIDATED_ROW 1.0
 
 static double epoch_work(const th_trainer *trainer) {
-  return WORK_PER_TRAINED_ROW * trainer->training_rows +
-         WORK_PER_VALIDATED_ROW * trainer->validation_rows;
+  return WORK_PER_TRAINED_ROW * trainer->split.training_rows +
+         WORK_PER_VALIDATED_ROW * trainer->split.validation_rows;
 }
 
 static double work_planned(const th_trainer *trainer) {
@@ -88,31 +88,32 @@ static void survey_tell(void *user) {
 }
 
 static th_error rows_split(th_trainer *trainer) {
-  double fraction = trainer->spec.validation_split;
-  uint32_t rows = (uint32_t)trainer->data.rows;
-  trainer->validation_rows = (uint32_t)(rows * fraction + 0.5);
-  trainer->training_rows = rows - trainer->validation_rows;
-  if (trainer->training_rows == 0 || (fraction > 0 && trainer->validation_rows == 0))
-    return th_fail(TH_ERR_DATA,
-                   "validation_split %g of %u rows leaves %u to train on and %u to validate on; "
-                   "both need at least one",
-                   fraction, rows, trainer->training_rows, trainer->validation_rows);
+  th_error error =
+      th_split_init(&trainer->split, &trainer->spec, &trainer->data, trainer->model.classes);
+  if (error != TH_OK) return error;
   uint32_t batch = trainer->spec.batch_size;
-  trainer->steps = (uint32_t)(((uint64_t)trainer->training_rows + batch - 1) / batch);
+  trainer->steps = (uint32_t)(((uint64_t)trainer->split.training_rows + batch - 1) / batch);
+  trainer->schedule = th_schedule_begin(&trainer->spec, trainer->steps);
   return TH_OK;
 }
 
+static th_error inputs_fit(th_trainer *trainer) {
+  if (!trainer->spec.standardize) return TH_OK;
+  th_error error = th_standard_init(&trainer->standard, trainer->data.width);
+  if (error != TH_OK) return error;
+  return th_standard_fit(&trainer->standard, &trainer->data, &trainer->split);
+}
+
 static th_error engine_create(th_trainer *trainer) {
-  const th_spec *spec = &trainer->spec;
-  uint32_t rows = (uint32_t)trainer->data.rows;
-  bool is_drawn = spec->split == TH_SPLIT_RANDOM && trainer->validation_rows > 0;
   th_engine_plan plan = {
-      .spec = spec,
+      .spec = &trainer->spec,
       .model = &trainer->model,
       .data = &trainer->data,
-      .split = is_drawn ? th_permutation_draw(rows, spec->seed, TH_RANDOM_SPLIT, 0)
-                        : th_permutation_identity(rows),
-      .training_rows = trainer->training_rows,
+      .split = trainer->split.order,
+      .rows = trainer->split.rows,
+      .shift = trainer->standard.mean,
+      .scale = trainer->standard.scale,
+      .training_rows = trainer->split.training_rows,
       .schedule = &trainer->schedule,
   };
   th_error error = th_weighting_settle(&plan, &trainer->spec);
@@ -148,9 +149,8 @@ static th_error trainer_prepare(th_trainer *trainer) {
   error = th_model_init(&trainer->model, spec, trainer->data.width, classes);
   if (error == TH_OK) error = rows_split(trainer);
   if (error == TH_OK) error = th_history_init(&trainer->history, spec->epochs);
-  if (error != TH_OK) return error;
-  trainer->schedule = th_schedule_begin(&trainer->spec, trainer->steps);
-  error = engine_create(trainer);
+  if (error == TH_OK) error = inputs_fit(trainer);
+  if (error == TH_OK) error = engine_create(trainer);
   if (error == TH_OK) error = parameters_draw(trainer);
   /* No epoch is under way, as if one had just ended. */
   trainer->place.step = trainer->steps;
@@ -172,7 +172,7 @@ th_error th_trainer_create(const th_spec *spec, const th_data *data, const th_de
   made->place = (th_place){.phase = TH_PHASE_TRAINING,
                            .validation_loss = NAN,
                            .validation_accuracy = NAN,
-                           .stop_loss = INFINITY};
+                           .stop_score = INFINITY};
   th_error error = trainer_prepare(made);
   if (error == TH_OK)
     *trainer = made;
@@ -225,7 +225,7 @@ static double epoch_rate(const th_trainer *trainer) {
 
 static th_epoch epoch_result(const th_trainer *trainer) {
   const th_place *place = &trainer->place;
-  bool validated = trainer->validation_rows > 0;
+  bool validated = trainer->split.validation_rows > 0;
   return (th_epoch){
       .epoch = place->epoch,
       .loss = mean(place->training.loss, place->training.weight),
@@ -237,25 +237,37 @@ static th_epoch epoch_result(const th_trainer *trainer) {
   };
 }
 
-/* The best epoch is the one of the lowest loss; patience asks for more, a loss lower by min_delta
+/* What is the lower, the better the epoch was. */
+static double epoch_score(const th_trainer *trainer, const th_epoch *result) {
+  bool validated = trainer->split.validation_rows > 0;
+  switch (trainer->spec.early_stopping_monitor) {
+    case TH_MONITOR_LOSS:
+      return validated ? result->validation_loss : result->loss;
+    case TH_MONITOR_ACCURACY:
+      return validated ? -result->validation_accuracy : -result->accuracy;
+  }
+  __builtin_unreachable();
+}
+
+/* The best epoch is the one of the lowest score; patience asks for more, a score lower by min_delta
  * than the one that last satisfied it. */
 static th_error epoch_judge(th_trainer *trainer, const th_epoch *result) {
   th_place *place = &trainer->place;
-  bool validated = trainer->validation_rows > 0;
-  double loss = validated ? result->validation_loss : result->loss;
-  double best = validated ? place->best.validation_loss : place->best.loss;
-  if (place->best.epoch == 0 || loss < best) {
+  bool validated = trainer->split.validation_rows > 0;
+  double score = epoch_score(trainer, result);
+  if (place->best.epoch == 0 || score < epoch_score(trainer, &place->best)) {
     place->best = *result;
     th_error error = TH_OK;
     if (trainer->spec.restore_best) error = trainer->device.backend->keep_best(trainer->engine);
     if (error != TH_OK) return error;
   }
   place->waited++;
-  if (loss < place->stop_loss - trainer->spec.early_stopping_min_delta) {
-    place->stop_loss = loss;
+  if (score < place->stop_score - trainer->spec.early_stopping_min_delta) {
+    place->stop_score = score;
     place->waited = 0;
   }
-  th_schedule_judge(&trainer->schedule, place->epoch, loss);
+  th_schedule_judge(&trainer->schedule, place->epoch,
+                    validated ? result->validation_loss : result->loss);
   return TH_OK;
 }
 
@@ -306,7 +318,7 @@ static th_error steps_train(th_trainer *trainer, th_team *team) {
   time_add(trainer, rows, rows * WORK_PER_TRAINED_ROW);
   error = loss_check(trainer, place->training.loss);
   if (error != TH_OK || place->step < trainer->steps) return error;
-  if (trainer->validation_rows == 0) return epoch_end(trainer);
+  if (trainer->split.validation_rows == 0) return epoch_end(trainer);
   place->phase = TH_PHASE_VALIDATING;
   return TH_OK;
 }
@@ -315,16 +327,17 @@ static th_error rows_validate(th_trainer *trainer, th_team *team) {
   th_place *place = &trainer->place;
   const th_backend *backend = trainer->device.backend;
   uint32_t done = (uint32_t)place->validation.rows;
-  uint32_t left = trainer->validation_rows - done;
+  uint32_t left = trainer->split.validation_rows - done;
   uint32_t count = left < backend->rows_at_once ? left : backend->rows_at_once;
-  th_error error = backend->evaluate(trainer->engine, team, trainer->training_rows + done, count,
-                                     &place->validation, NULL);
+  th_error error = backend->evaluate(trainer->engine, team, trainer->split.training_rows + done,
+                                     count, &place->validation, NULL);
   if (error != TH_OK) return error;
   time_add(trainer, 0, count * WORK_PER_VALIDATED_ROW);
   error = loss_check(trainer, place->validation.loss);
-  if (error != TH_OK || place->validation.rows < trainer->validation_rows) return error;
+  if (error != TH_OK || place->validation.rows < trainer->split.validation_rows) return error;
   place->validation_loss = mean(place->validation.loss, place->validation.weight);
-  place->validation_accuracy = mean((double)place->validation.correct, (double)place->validation.rows);
+  place->validation_accuracy =
+      mean((double)place->validation.correct, (double)place->validation.rows);
   return epoch_end(trainer);
 }
 
@@ -348,5 +361,7 @@ void th_trainer_destroy(th_trainer *trainer) {
   if (trainer == NULL) return;
   if (trainer->engine != NULL) trainer->device.backend->destroy(trainer->engine);
   th_history_fini(&trainer->history);
+  th_standard_fini(&trainer->standard);
+  th_split_fini(&trainer->split);
   free(trainer);
 }

@@ -36,7 +36,7 @@ enum {
   VALIDATION_WEIGHT,
   NEWEST_VALIDATION_LOSS,
   NEWEST_VALIDATION_ACCURACY,
-  STOP_LOSS,
+  STOP_SCORE,
   EPOCH_SECONDS,
   SECONDS,
   PLATEAU_RATE,
@@ -137,7 +137,7 @@ static void snapshot_take_place(th_snapshot *snapshot, const th_trainer *trainer
       [VALIDATION_WEIGHT] = place->validation.weight,
       [NEWEST_VALIDATION_LOSS] = place->validation_loss,
       [NEWEST_VALIDATION_ACCURACY] = place->validation_accuracy,
-      [STOP_LOSS] = place->stop_loss,
+      [STOP_SCORE] = place->stop_score,
       [EPOCH_SECONDS] = place->epoch_seconds,
       [SECONDS] = place->seconds,
       [PLATEAU_RATE] = schedule->plateau_rate,
@@ -167,7 +167,7 @@ static th_place snapshot_place(const th_snapshot *snapshot) {
       .validation_loss = numbers[NEWEST_VALIDATION_LOSS],
       .validation_accuracy = numbers[NEWEST_VALIDATION_ACCURACY],
       .best = epoch_from_numbers(counters[BEST_EPOCH], numbers + BEST_NUMBERS),
-      .stop_loss = numbers[STOP_LOSS],
+      .stop_score = numbers[STOP_SCORE],
       .waited = (uint32_t)counters[WAITED],
       .epoch_seconds = numbers[EPOCH_SECONDS],
       .seconds = numbers[SECONDS],
@@ -277,9 +277,9 @@ static bool counters_are_in_range(const th_trainer *trainer, const int64_t *coun
          within(counters[STEP], 0, trainer->steps) &&
          within(counters[PHASE], TH_PHASE_TRAINING, TH_PHASE_VALIDATING) &&
          within(counters[STOP_REASON], TH_STOP_NONE, TH_STOP_EARLY) &&
-         within(counters[TRAINING_ROWS], 0, trainer->training_rows) &&
+         within(counters[TRAINING_ROWS], 0, trainer->split.training_rows) &&
          within(counters[TRAINING_CORRECT], 0, counters[TRAINING_ROWS]) &&
-         within(counters[VALIDATION_ROWS], 0, trainer->validation_rows) &&
+         within(counters[VALIDATION_ROWS], 0, trainer->split.validation_rows) &&
          within(counters[VALIDATION_CORRECT], 0, counters[VALIDATION_ROWS]) &&
          within(counters[BEST_EPOCH], 0, counters[EPOCH]) &&
          within(counters[WAITED], 0, counters[EPOCH]) &&
@@ -292,10 +292,10 @@ static bool counters_are_in_range(const th_trainer *trainer, const int64_t *coun
 static bool counters_are_possible(const th_trainer *trainer, const int64_t *counters) {
   if (!counters_are_in_range(trainer, counters)) return false;
   bool is_whole = counters[STEP] == trainer->steps;
-  bool is_validated = counters[VALIDATION_ROWS] == trainer->validation_rows;
+  bool is_validated = counters[VALIDATION_ROWS] == trainer->split.validation_rows;
   bool is_over = counters[STOP_REASON] != TH_STOP_NONE;
   int64_t rows =
-      is_whole ? trainer->training_rows : counters[STEP] * (int64_t)trainer->spec.batch_size;
+      is_whole ? trainer->split.training_rows : counters[STEP] * (int64_t)trainer->spec.batch_size;
   /* Before the first epoch stands the end of one that trained nothing. */
   if (counters[EPOCH] == 0)
     return is_whole && !is_over && counters[PHASE] == TH_PHASE_TRAINING &&

@@ -54,8 +54,8 @@ static json_t *data_to_json(const th_trainer *trainer) {
   return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "rows", (json_int_t)trainer->data.rows,
                    "width", (json_int_t)trainer->data.width, "classes",
                    (json_int_t)trainer->model.classes, "training_rows",
-                   (json_int_t)trainer->training_rows, "validation_rows",
-                   (json_int_t)trainer->validation_rows, "digest", trainer->facts.digest);
+                   (json_int_t)trainer->split.training_rows, "validation_rows",
+                   (json_int_t)trainer->split.validation_rows, "digest", trainer->facts.digest);
 }
 
 static const char *stop_reason_name(uint32_t reason) {
@@ -102,7 +102,8 @@ th_error th_trainer_result(const th_trainer *trainer, th_buffer *model, th_buffe
   th_buffer file = {0};
   th_engine_state state = {.parameters = parameters};
   th_error error = trainer->device.backend->read(trainer->engine, &state);
-  if (error == TH_OK) error = th_model_encode(&trainer->model, &trainer->spec, parameters, &file);
+  if (error == TH_OK)
+    error = th_model_encode(&trainer->model, &trainer->spec, parameters, &trainer->standard, &file);
   free(parameters);
   if (error == TH_OK) error = card_print(trainer, card);
   if (error == TH_OK)

@@ -8,6 +8,8 @@
 #include "kernels/model.h"
 #include "kernels/pace.h"
 #include "kernels/schedule.h"
+#include "kernels/split.h"
+#include "kernels/standard.h"
 #include "kernels/trainer.h"
 
 /** Where a training is: with the engine's arrays and the history, all that a checkpoint holds. */
@@ -19,8 +21,8 @@ typedef struct th_place {
   th_sums training; /**< of this epoch */
   th_sums validation; /**< of this epoch */
   double validation_loss, validation_accuracy; /**< newest; NaN before the first */
-  th_epoch best; /**< lowest loss so far; epoch 0: none yet */
-  double stop_loss; /**< early stopping: the loss to come below */
+  th_epoch best; /**< by the monitor; epoch 0: none yet */
+  double stop_score; /**< early stopping: the score to come below (epoch_score) */
   uint32_t waited; /**< early stopping: epochs since one did */
   double epoch_seconds;
   double seconds; /**< of training so far */
@@ -36,7 +38,8 @@ struct th_trainer {
   th_engine *engine;
   th_trainer_observer *observer;
   void *user;
-  uint32_t training_rows, validation_rows;
+  th_split split;
+  th_standard standard; /**< empty unless the specification says standardize */
   uint32_t steps; /**< batches in an epoch */
   th_place place;
   th_history history;

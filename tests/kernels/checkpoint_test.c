@@ -109,6 +109,14 @@ Test(checkpoint, resumes_every_schedule_anywhere_to_the_same_bits) {
   }
 }
 
+Test(checkpoint, resumes_a_monitor_of_accuracy_over_standardized_inputs_to_the_same_bits) {
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  spec.early_stopping_monitor = TH_MONITOR_ACCURACY;
+  spec.split = TH_SPLIT_STRATIFIED;
+  spec.standardize = true;
+  check_resume_anywhere(&spec);
+}
+
 Test(checkpoint, resumes_rmsprop_with_momentum_anywhere_to_the_same_bits) {
   th_spec spec = whole_spec(TH_OPTIMIZER_RMSPROP);
   check_resume_anywhere(&spec);

@@ -54,10 +54,12 @@ float *fixture_parameters(const th_trainer *trainer, uint64_t *count) {
   th_model model;
   th_spec spec;
   float *parameters;
+  th_standard standard;
   cr_assert_eq(th_trainer_result(trainer, &file, &card), TH_OK);
-  cr_assert_eq(th_model_decode(file.data, file.bytes, &model, &spec, &parameters), TH_OK, "%s",
-               th_error_text());
+  cr_assert_eq(th_model_decode(file.data, file.bytes, &model, &spec, &parameters, &standard), TH_OK,
+               "%s", th_error_text());
   *count = model.parameters;
+  th_standard_fini(&standard);
   th_buffer_fini(&file);
   th_buffer_fini(&card);
   return parameters;

@@ -80,9 +80,12 @@ static double activation_reference(const th_spec *spec, double x) {
 
 /* The net once more, row by row in double, from the definition. */
 static void logits_reference(const th_model *model, const th_spec *spec, const float *parameters,
-                             const float *row, double *logits) {
+                             const th_standard *standard, const float *row, double *logits) {
   double values[2][256];
-  for (uint32_t c = 0; c < model->width; c++) values[0][c] = (double)row[c];
+  for (uint32_t c = 0; c < model->width; c++)
+    values[0][c] = !spec->standardize ? (double)row[c]
+                                      : ((double)row[c] - (double)standard->mean[c]) /
+                                            (double)standard->deviation[c];
   for (uint32_t l = 0; l < model->layer_count; l++) {
     const th_layer *layer = &model->layers[l];
     const double *inputs = values[l % 2];
@@ -102,6 +105,7 @@ Test(inference, predicts_the_logits_of_the_definition) {
     th_data data = fixture_data();
     spec.activation[0] = a;
     spec.dropout = 0.3; /* must not act here */
+    spec.standardize = a % 2 == 1;
     th_buffer file = trained_model(&spec);
     th_buffer output;
     th_buffer card;
@@ -109,18 +113,23 @@ Test(inference, predicts_the_logits_of_the_definition) {
     apply(&file, &data, 1, &output, &card);
     th_model model;
     float *parameters;
-    cr_assert_eq(th_model_decode(file.data, file.bytes, &model, &spec, &parameters), TH_OK);
+    th_standard standard;
+    cr_assert_eq(th_model_decode(file.data, file.bytes, &model, &spec, &parameters, &standard),
+                 TH_OK);
+    cr_assert_eq(standard.mean != NULL, spec.standardize);
     size_t logits_bytes = FIXTURE_ROWS * FIXTURE_CLASSES * sizeof(float);
     const char *logits = (const char *)output.data + output.bytes - logits_bytes;
     for (uint32_t r = 0; r < FIXTURE_ROWS; r++) {
       double expected[FIXTURE_CLASSES];
       float found[FIXTURE_CLASSES];
       memcpy(found, logits + r * sizeof found, sizeof found);
-      logits_reference(&model, &spec, parameters, data.features + r * FIXTURE_WIDTH, expected);
+      logits_reference(&model, &spec, parameters, &standard, data.features + r * FIXTURE_WIDTH,
+                       expected);
       for (uint32_t c = 0; c < FIXTURE_CLASSES; c++)
         cr_assert_float_eq((double)found[c], expected[c], 1e-5);
     }
     free(parameters);
+    th_standard_fini(&standard);
     th_buffer_fini(&file);
     th_buffer_fini(&output);
     th_buffer_fini(&card);

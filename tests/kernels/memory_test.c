@@ -50,6 +50,8 @@ static void setup(void) {
   spec = fixture_spec();
   spec.dropout = 0.1;
   spec.validation_split = 0.25;
+  spec.split = TH_SPLIT_STRATIFIED;
+  spec.standardize = true;
   cr_assert_eq(th_device_open("cpu", &device), TH_OK);
   trainer = fixture_trainer(&spec, &data);
   fixture_finish(trainer);

@@ -48,7 +48,8 @@ Test(spec, every_field_is_read) {
           "\"beta2\": 0.7, \"epsilon\": 1e-3, \"weight_decay\": 0.01, "
           "\"validation_split\": 0.25, \"split\": \"last\", \"shuffle\": false, "
           "\"early_stopping_patience\": 6, \"early_stopping_min_delta\": 0.1, "
-          "\"restore_best\": false, \"seed\": 8}",
+          "\"restore_best\": false, \"validation_rows\": 0, \"standardize\": true, "
+          "\"early_stopping_monitor\": \"validation_accuracy\", \"seed\": 8}",
           &spec),
       TH_OK, "%s", th_error_text());
   cr_assert_str_eq(spec.name, "n");
@@ -66,6 +67,8 @@ Test(spec, every_field_is_read) {
   cr_assert_eq(spec.split, TH_SPLIT_LAST);
   cr_assert_eq(spec.schedule, TH_SCHEDULE_ONE_CYCLE);
   cr_assert_eq(spec.warmup_steps, 9);
+  cr_assert_eq(spec.early_stopping_monitor, TH_MONITOR_ACCURACY);
+  cr_assert(spec.standardize);
   cr_assert_eq(spec.learning_rate, 1.0, "an integer is a number");
   cr_assert(!spec.shuffle && !spec.restore_best);
   cr_assert_eq(spec.early_stopping_patience, 6);
@@ -187,6 +190,7 @@ Test(spec, fields_that_do_not_go_together_are_refused) {
   assert_refused("{\"early_stopping_patience\": 3}", "validation_split");
   assert_refused("{\"warmup_steps\": 3, \"warmup_epochs\": 1}", "one length");
   assert_refused("{\"warmup_epochs\": 10}", "no epoch");
+  assert_refused("{\"validation_rows\": 5, \"validation_split\": 0.1}", "by number");
   assert_refused("{\"learning_rate\": 0.1, \"min_learning_rate\": 0.2}", "cannot fall");
   assert_refused("{\"momentum\": 0.9, \"optimizer\": \"adam\"}", "sgd");
   assert_refused("{\"loss\": \"focal\", \"label_smoothing\": 0.1}", "only cross_entropy");

@@ -203,6 +203,68 @@ static th_spec early_spec(void) {
   return spec;
 }
 
+/* Wherever features lie and however wide they spread, the net sees the same numbers. */
+Test(trainer, standardizes_features_away) {
+  static float features[FIXTURE_ROWS * FIXTURE_WIDTH];
+  th_spec spec = fixture_spec();
+  th_data data = fixture_data();
+  spec.standardize = true;
+  spec.validation_split = 0.25;
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  fixture_finish(trainer);
+  th_epoch plain = last_epoch(trainer);
+  th_trainer_destroy(trainer);
+  for (uint32_t i = 0; i < FIXTURE_ROWS * FIXTURE_WIDTH; i++)
+    features[i] = data.features[i] * (float)(1 << i % FIXTURE_WIDTH) - 100;
+  data.features = features;
+  trainer = fixture_trainer(&spec, &data);
+  fixture_finish(trainer);
+  cr_assert_float_eq(last_epoch(trainer).loss, plain.loss, 1e-3);
+  cr_assert_float_eq(last_epoch(trainer).validation_loss, plain.validation_loss, 1e-3);
+  th_trainer_destroy(trainer);
+}
+
+/* Loss and accuracy do not agree about noise, so the two best epochs differ. */
+Test(trainer, the_best_epoch_is_the_monitors) {
+  uint32_t best[2];
+  for (th_monitor monitor = TH_MONITOR_LOSS; monitor <= TH_MONITOR_ACCURACY; monitor++) {
+    th_spec spec = early_spec();
+    th_data data = noise_data();
+    spec.epochs = 30;
+    spec.early_stopping_patience = 0;
+    spec.early_stopping_monitor = monitor;
+    th_trainer *trainer = fixture_trainer(&spec, &data);
+    fixture_finish(trainer);
+    const th_history *history = th_trainer_history(trainer);
+    uint32_t wanted = 0;
+    for (uint32_t i = 1; i < history->count; i++) {
+      const th_epoch *epoch = &history->epochs[i], *so_far = &history->epochs[wanted];
+      if (monitor == TH_MONITOR_LOSS ? epoch->validation_loss < so_far->validation_loss
+                                     : epoch->validation_accuracy > so_far->validation_accuracy)
+        wanted = i;
+    }
+    th_progress progress;
+    th_trainer_progress(trainer, &progress);
+    cr_assert_eq(progress.best_epoch, history->epochs[wanted].epoch);
+    best[monitor] = progress.best_epoch;
+    th_trainer_destroy(trainer);
+  }
+  cr_assert_neq(best[TH_MONITOR_LOSS], best[TH_MONITOR_ACCURACY]);
+}
+
+Test(trainer, patience_is_with_the_monitor) {
+  th_spec spec = early_spec();
+  th_data data = noise_data();
+  spec.early_stopping_monitor = TH_MONITOR_ACCURACY;
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  fixture_finish(trainer);
+  th_progress progress;
+  th_trainer_progress(trainer, &progress);
+  cr_assert_eq(progress.stop_reason, TH_STOP_EARLY);
+  cr_assert_eq(progress.epoch, progress.best_epoch + spec.early_stopping_patience);
+  th_trainer_destroy(trainer);
+}
+
 Test(trainer, stops_early_and_says_so) {
   th_spec spec = early_spec();
   th_data data = noise_data();
