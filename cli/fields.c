@@ -46,6 +46,8 @@ static const char *arg_of(const th_spec_field *field, char text[ARG_BYTES]) {
   for (size_t i = 0; field->choices[i] != NULL && used < ARG_BYTES; i++)
     used += (size_t)snprintf(text + used, ARG_BYTES - used, "%s%s", i > 0 ? "|" : "",
                              field->choices[i]);
+  if (field->kind == TH_SPEC_WEIGHTS && used < ARG_BYTES)
+    snprintf(text + used, ARG_BYTES - used, "|X,X,...");
   return text;
 }
 

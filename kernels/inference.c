@@ -83,8 +83,8 @@ static th_error engine_create(th_inference *inference, float *parameters) {
   };
   const th_backend *backend = inference->device.backend;
   th_error error = th_weighting_settle(&plan, &inference->spec);
-  if (error != TH_OK) return th_fail(TH_ERR_DATA, "the model: %s", th_error_text());
-  error = backend->create(&plan, &inference->engine);
+  if (error == TH_ERR_USAGE) return th_fail(TH_ERR_DATA, "the model: %s", th_error_text());
+  if (error == TH_OK) error = backend->create(&plan, &inference->engine);
   if (error != TH_OK) return error;
   th_engine_state state = {.parameters = parameters};
   return backend->write(inference->engine, &state);

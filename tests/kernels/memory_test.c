@@ -49,6 +49,9 @@ static void setup(void) {
   data = fixture_data();
   spec = fixture_spec();
   spec.dropout = 0.1;
+  spec.activation[0] = TH_ACTIVATION_GELU;
+  spec.weighting = TH_WEIGHTING_BALANCED;
+  spec.clip_norm = 1;
   spec.validation_split = 0.25;
   spec.split = TH_SPLIT_STRATIFIED;
   spec.standardize = true;
