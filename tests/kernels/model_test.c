@@ -54,6 +54,7 @@ Test(model, decode_reads_back_activations_loss_and_weights) {
   th_model model, found;
   th_buffer file;
   float *parameters;
+  th_standard standard;
   spec.loss = TH_LOSS_BINARY_CROSS_ENTROPY;
   spec.weighting = TH_WEIGHTING_LISTED;
   spec.class_weight_count = 2;
@@ -63,9 +64,9 @@ Test(model, decode_reads_back_activations_loss_and_weights) {
   cr_assert(model.outputs == 1 && model.classes == 2, "one logit for two classes");
   float *drawn = malloc(model.parameters * sizeof *drawn);
   th_model_draw(&model, 1, drawn);
-  cr_assert_eq(th_model_encode(&model, &spec, drawn, &file), TH_OK);
-  cr_assert_eq(th_model_decode(file.data, file.bytes, &found, &read, &parameters), TH_OK, "%s",
-               th_error_text());
+  cr_assert_eq(th_model_encode(&model, &spec, drawn, NULL, &file), TH_OK);
+  cr_assert_eq(th_model_decode(file.data, file.bytes, &found, &read, &parameters, &standard), TH_OK,
+               "%s", th_error_text());
   cr_assert_eq(found.parameters, model.parameters);
   cr_assert(found.outputs == 1 && found.classes == 2);
   cr_assert_eq(memcmp(parameters, drawn, model.parameters * sizeof *drawn), 0);
