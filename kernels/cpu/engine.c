@@ -82,8 +82,8 @@ static bool forward_allocate(th_engine *engine, uint64_t rows) {
   uint32_t last = engine->model->layer_count - 1;
   engine->parameters = array_allocate(engine->parameter_count, 1, sizeof(th_real));
   engine->deltas[last] = array_allocate(rows, engine->layers[last].output_stride, sizeof(th_real));
-  engine->slice_sums =
-      array_allocate((rows + TH_SLICE_ROWS - 1) / TH_SLICE_ROWS, 1, sizeof *engine->slice_sums);
+  engine->slice_sums = array_allocate((rows + engine->slice_rows - 1) / engine->slice_rows, 1,
+                                      sizeof *engine->slice_sums);
   for (uint32_t l = 0; l <= last; l++) {
     engine->inputs[l] = array_allocate(rows, engine->layers[l].input_stride, sizeof(th_real));
     if (engine->inputs[l] == NULL) return false;
@@ -102,10 +102,12 @@ static th_nonlinearity nonlinearity_of(const th_spec *spec, uint32_t layer) {
 }
 
 static void layers_init(th_engine *engine) {
+  engine->slice_rows = TH_SLICE_ROWS;
   for (uint32_t l = 0; l < engine->model->layer_count; l++) {
     th_linear *layer = &engine->layers[l];
     *layer = th_linear_init(&engine->model->layers[l], engine->parameter_count);
     engine->parameter_count = layer->biases + layer->output_stride;
+    if (layer->is_wide) engine->slice_rows = TH_SLICE_ROWS_WIDE;
   }
   for (uint32_t l = 0; l + 1 < engine->model->layer_count; l++)
     engine->nonlinearities[l] = nonlinearity_of(engine->spec, l);

@@ -9,16 +9,18 @@
 #define th_engine_evaluate TH_REAL_SYMBOL(th_engine_evaluate)
 
 /* All are constants, never a function of the number of threads: they fix the order of all sums.
- * 64 rows are where the BLAS comes within 5 % of its best on the weights it must repack for each
- * call, and what a small net takes through all layers in the cache. */
+ * Rows of a slice: what a small net takes through all its layers in the cache; more for a net with
+ * a wide layer, because the BLAS repacks the weights for every slice. */
 #define TH_SLICE_ROWS 64
-/* The same for the BLAS's gradients; smaller for small layers, or two threads could not share them
- * evenly. Whole tiles of kernels/cpu/product.h. */
-#define TH_BLOCK_INPUTS_WIDE 64
+#define TH_SLICE_ROWS_WIDE 128
+#define TH_SLICE_ROWS_MAX 128
+/* Inputs of a block: whole tiles of kernels/cpu/product.h, and so few that two threads can share a
+ * small layer evenly; what the BLAS needs to come near its best for a wide one. */
 #define TH_BLOCK_INPUTS 24
+#define TH_BLOCK_INPUTS_WIDE 128
 
-/* Enough slices for 16 cores, and less memory than any data set of that many rows. */
-#define TH_EVALUATE_ROWS (16 * TH_SLICE_ROWS)
+/* Enough slices for 8 cores or more, and less memory than any data set of that many rows. */
+#define TH_EVALUATE_ROWS 1024
 
 /** Some inputs of a layer, and all weights from them: the unit of the phase that updates
  * parameters. The layer's last block has the biases too. */
@@ -49,6 +51,7 @@ struct th_engine {
   th_real *moment1, *moment2; /**< NULL if the optimizer has none */
   th_real *best; /**< NULL until there is one */
   uint64_t parameter_count;
+  uint32_t slice_rows;
   /** The weights of small layers once more, for the products backward. */
   th_real *transposed[TH_MODEL_LAYERS_MAX];
 

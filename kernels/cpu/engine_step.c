@@ -21,14 +21,16 @@ typedef struct th_slice {
   uint32_t rows;
 } th_slice;
 
-static uint32_t slice_count(uint32_t rows) {
-  return (rows + TH_SLICE_ROWS - 1) / TH_SLICE_ROWS;
+static uint32_t slice_count(const th_batch *batch) {
+  uint32_t rows = batch->engine->slice_rows;
+  return (batch->rows + rows - 1) / rows;
 }
 
 static th_slice slice_at(const th_batch *batch, uint32_t index) {
-  uint32_t first = index * TH_SLICE_ROWS;
+  uint32_t rows = batch->engine->slice_rows;
+  uint32_t first = index * rows;
   uint32_t left = batch->rows - first;
-  return (th_slice){.first = first, .rows = left < TH_SLICE_ROWS ? left : TH_SLICE_ROWS};
+  return (th_slice){.first = first, .rows = left < rows ? left : rows};
 }
 
 /* Which rows of the data set stand at these places of an epoch. */
@@ -138,7 +140,7 @@ static th_real *slice_logits(const th_batch *batch, th_slice slice) {
 static th_sums slice_loss(const th_batch *batch, th_slice slice, const uint32_t *rows) {
   const th_engine *engine = batch->engine;
   const th_linear *layer = &engine->layers[engine->model->layer_count - 1];
-  uint32_t labels[TH_SLICE_ROWS];
+  uint32_t labels[TH_SLICE_ROWS_MAX];
   for (uint32_t i = 0; i < slice.rows; i++) labels[i] = (uint32_t)engine->data->labels[rows[i]];
   th_loss loss =
       engine->loops->losses(&engine->rule, slice.rows, layer->outputs, layer->output_stride, labels,
@@ -167,7 +169,7 @@ static void slice_backward(const th_batch *batch, th_slice slice) {
 static void slice_train(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   th_slice slice = slice_at(batch, index);
-  uint32_t rows[TH_SLICE_ROWS];
+  uint32_t rows[TH_SLICE_ROWS_MAX];
   if (batch->engine->ahead_step == batch->step && batch->step > 0)
     memcpy(rows, batch->engine->rows_ahead + slice.first, slice.rows * sizeof *rows);
   else
@@ -196,7 +198,7 @@ static void slice_evaluate(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   const th_engine *engine = batch->engine;
   th_slice slice = slice_at(batch, index);
-  uint32_t rows[TH_SLICE_ROWS];
+  uint32_t rows[TH_SLICE_ROWS_MAX];
   rows_find(batch, batch->first + slice.first, slice.rows, rows);
   slice_gather(batch, slice, rows);
   slice_forward(batch, slice);
@@ -327,9 +329,9 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
     /* Forward and gradient cost a multiplication and an addition a parameter and row, backward
      * about as much. */
     double flops = 2.0 * batch.rows * (double)engine->model->parameters;
-    loop_run(team, slice_count(batch.rows), 2 * flops, slice_train, &batch);
+    loop_run(team, slice_count(&batch), 2 * flops, slice_train, &batch);
     engine->ahead_step = s + 1 < steps_in_epoch(engine) ? batch.step + 1 : 0;
-    sums_collect(engine, slice_count(batch.rows), sums);
+    sums_collect(engine, slice_count(&batch), sums);
     parameters_update(team, flops, &batch);
   }
   return TH_OK;
@@ -338,7 +340,7 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
 th_error th_engine_evaluate(th_engine *engine, th_team *team, uint32_t first, uint32_t count,
                             th_sums *sums, th_real *logits) {
   th_batch batch = {.engine = engine, .first = first, .rows = count, .logits = logits};
-  th_team_run(team, slice_count(count), slice_evaluate, &batch);
-  sums_collect(engine, slice_count(count), sums);
+  th_team_run(team, slice_count(&batch), slice_evaluate, &batch);
+  sums_collect(engine, slice_count(&batch), sums);
   return TH_OK;
 }

@@ -10,9 +10,9 @@
 #define BLAS_GEMM cblas_sgemm
 #endif
 
-/* Measured: below it, what the BLAS spends on repacking is more than it gains
+/* Measured: below it, what the BLAS spends on repacking the weights is more than it gains
  * (docs/performance.md). Fixed, because the order of sums depends on it. */
-#define WIDE_MIN 256
+#define WIDE_MIN 768
 
 th_linear th_linear_init(const th_layer *layer, uint64_t first) {
   uint32_t output_stride = th_panel_round(layer->outputs);
