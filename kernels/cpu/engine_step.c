@@ -119,9 +119,9 @@ static th_real batch_scale(const th_batch *batch) {
   if (engine->rule.kind != TH_LOSS_CROSS_ENTROPY || engine->rule.weights == NULL)
     return TH_REAL(1.0) / (th_real)batch->rows;
   double weight = 0;
-  for (uint32_t index = 0; index < slice_count(batch->rows); index++) {
+  for (uint32_t index = 0; index < slice_count(batch); index++) {
     th_slice slice = slice_at(batch, index);
-    uint32_t rows[TH_SLICE_ROWS];
+    uint32_t rows[TH_SLICE_ROWS_MAX];
     rows_find(batch, batch->first + slice.first, slice.rows, rows);
     for (uint32_t i = 0; i < slice.rows; i++)
       weight += (double)th_loss_share(&engine->rule, (uint32_t)engine->data->labels[rows[i]]);
