@@ -32,8 +32,7 @@ static inline th_optimizer th_optimizer_at(const th_spec *spec, double learning_
       .momentum = (th_real)spec->momentum,
       .is_nesterov = spec->nesterov,
       .rest1 = (th_real)(1.0 - spec->beta1),
-      .rest2 =
-          (th_real)(1.0 - (spec->optimizer == TH_OPTIMIZER_RMSPROP ? spec->rho : spec->beta2)),
+      .rest2 = (th_real)(1.0 - (spec->optimizer == TH_OPTIMIZER_RMSPROP ? spec->rho : spec->beta2)),
       .epsilon = (th_real)spec->epsilon,
       .decay = (th_real)(learning_rate * spec->weight_decay),
       .step_size = (th_real)(learning_rate / (1.0 - pow(spec->beta1, t))),
@@ -94,8 +93,7 @@ TH_HOST_DEVICE th_real th_optimizer_rmsprop_direction(const th_optimizer *o, th_
 
 TH_HOST_DEVICE void th_optimizer_rmsprop(const th_optimizer *o, th_real gradient,
                                          th_real *parameter, th_real *moment1) {
-  *parameter -=
-      o->learning_rate * th_optimizer_rmsprop_direction(o, gradient, *parameter, moment1);
+  *parameter -= o->learning_rate * th_optimizer_rmsprop_direction(o, gradient, *parameter, moment1);
 }
 
 /** As above with momentum, which is moment2. */

@@ -41,75 +41,74 @@ typedef struct field_range {
 
 /* X(field, kind, default, choices, range, help), in the order in which they are listed to a person.
  */
-#define FIELDS(X)                                                                              \
-  X(name, TH_SPEC_TEXT, "", NULL, ANY, "A label for lists and cards")                          \
-  X(hidden, TH_SPEC_COUNTS, "64,32", NULL, ANY, "Widths of the hidden layers")                 \
-  X(classes, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                              \
-    "Classes to tell apart; 0: one more than the largest label")                               \
-  X(activation, TH_SPEC_CHOICES, "relu", activation_words, ANY,                                \
-    "Activation of the hidden layers, or a list with one for each")                            \
-  X(negative_slope, TH_SPEC_NUMBER, "0.01", NULL, NOT_NEGATIVE, "Slope of leaky_relu below 0") \
-  X(elu_alpha, TH_SPEC_NUMBER, "1", NULL, NOT_NEGATIVE, "How far below 0 elu comes")           \
-  X(dropout, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                              \
-    "Probability with which a hidden unit is left out of a step")                              \
-  X(loss, TH_SPEC_CHOICE, "cross_entropy", loss_words, ANY, "What training makes small")       \
-  X(class_weights, TH_SPEC_WEIGHTS, "none", weighting_words, ANY,                              \
-    "What each class weighs in the loss: none, balanced by its rarity, or a list")             \
-  X(label_smoothing, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                      \
-    "Share of cross_entropy's labels spread over all classes")                                 \
-  X(focal_gamma, TH_SPEC_NUMBER, "2", NULL, NOT_NEGATIVE,                                      \
-    "How little focal cares for rows already told well")                                       \
-  X(epochs, TH_SPEC_COUNT, "10", NULL, FROM_ONE, "Passes over the training rows")              \
-  X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                         \
-  X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")              \
-  X(learning_rate, TH_SPEC_NUMBER, "0.001", NULL, POSITIVE, "Size of the steps")               \
-  X(schedule, TH_SPEC_CHOICE, "constant", schedule_words, ANY,                                 \
-    "How the learning rate changes over the training")                                         \
-  X(step_size, TH_SPEC_COUNT, "10", NULL, FROM_ONE,                                            \
-    "Epochs from one cut of schedule step to the next")                                        \
-  X(gamma, TH_SPEC_NUMBER, "0.1", NULL, POSITIVE,                                              \
-    "Factor of schedule step at each cut, of exponential after each epoch")                    \
-  X(min_learning_rate, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                \
-    "Where schedule cosine ends, and what plateau never goes below")                           \
-  X(plateau_factor, TH_SPEC_NUMBER, "0.1", NULL, FRACTION,                                     \
-    "Factor by which schedule plateau cuts the rate")                                          \
-  X(plateau_patience, TH_SPEC_COUNT, "10", NULL, FROM_ZERO,                                    \
-    "Epochs without a loss lower by 0.01 % that schedule plateau lets pass")                   \
-  X(warmup_steps, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                         \
-    "Steps over which the learning rate rises before the schedule begins")                     \
-  X(warmup_epochs, TH_SPEC_COUNT, "0", NULL, FROM_ZERO, "The same in epochs")                  \
-  X(momentum, TH_SPEC_NUMBER, "0", NULL, FRACTION, "Momentum of sgd and rmsprop")              \
-  X(nesterov, TH_SPEC_BOOL, "false", NULL, ANY, "Let the momentum of sgd look a step ahead")   \
-  X(rho, TH_SPEC_NUMBER, "0.99", NULL, FRACTION, "Decay of rmsprop's mean of squares")         \
-  X(beta1, TH_SPEC_NUMBER, "0.9", NULL, FRACTION, "Decay of adam's first moment")              \
-  X(beta2, TH_SPEC_NUMBER, "0.999", NULL, FRACTION, "Decay of adam's second moment")           \
-  X(epsilon, TH_SPEC_NUMBER, "1e-08", NULL, POSITIVE,                                          \
-    "Keeps adam and rmsprop from dividing by 0")                                               \
-  X(weight_decay, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                     \
-    "L2 penalty; of adamw decoupled from the gradient")                                        \
-  X(clip_norm, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                        \
-    "Shorten a gradient that is longer than this; 0: never")                                   \
-  X(clip_value, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                       \
-    "Bound each number of the gradient to ± this; 0: never")                                   \
-  X(validation_split, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                     \
-    "Fraction of the rows kept for validation")                                                \
-  X(split, TH_SPEC_CHOICE, "random", split_words, ANY,                                         \
-    "Which rows validate: random, drawn on the seed; stratified, the same but of each class "  \
-    "its share; or the last, for data in time order")                                          \
-  X(validation_rows, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                      \
-    "Rows kept for validation, the last ones, instead of a fraction")                          \
-  X(standardize, TH_SPEC_BOOL, "false", NULL, ANY,                                             \
-    "Give each feature mean 0 and deviation 1, as the training rows have them")                \
-  X(shuffle, TH_SPEC_BOOL, "true", NULL, ANY, "Order the rows anew in each epoch")             \
-  X(early_stopping_monitor, TH_SPEC_CHOICE, "validation_loss", monitor_words, ANY,             \
-    "What tells the best epoch, and when to stop")                                             \
-  X(early_stopping_patience, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                              \
-    "Stop after so many epochs without a better one; 0: never")                                \
-  X(early_stopping_min_delta, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                         \
-    "How much better counts as better")                                                        \
-  X(restore_best, TH_SPEC_BOOL, "true", NULL, ANY,                                             \
-    "Give back the best epoch's model and not the last's")                                     \
-  X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                        \
+#define FIELDS(X)                                                                                  \
+  X(name, TH_SPEC_TEXT, "", NULL, ANY, "A label for lists and cards")                              \
+  X(hidden, TH_SPEC_COUNTS, "64,32", NULL, ANY, "Widths of the hidden layers")                     \
+  X(classes, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                                  \
+    "Classes to tell apart; 0: one more than the largest label")                                   \
+  X(activation, TH_SPEC_CHOICES, "relu", activation_words, ANY,                                    \
+    "Activation of the hidden layers, or a list with one for each")                                \
+  X(negative_slope, TH_SPEC_NUMBER, "0.01", NULL, NOT_NEGATIVE, "Slope of leaky_relu below 0")     \
+  X(elu_alpha, TH_SPEC_NUMBER, "1", NULL, NOT_NEGATIVE, "How far below 0 elu comes")               \
+  X(dropout, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                                  \
+    "Probability with which a hidden unit is left out of a step")                                  \
+  X(loss, TH_SPEC_CHOICE, "cross_entropy", loss_words, ANY, "What training makes small")           \
+  X(class_weights, TH_SPEC_WEIGHTS, "none", weighting_words, ANY,                                  \
+    "What each class weighs in the loss: none, balanced by its rarity, or a list")                 \
+  X(label_smoothing, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                          \
+    "Share of cross_entropy's labels spread over all classes")                                     \
+  X(focal_gamma, TH_SPEC_NUMBER, "2", NULL, NOT_NEGATIVE,                                          \
+    "How little focal cares for rows already told well")                                           \
+  X(epochs, TH_SPEC_COUNT, "10", NULL, FROM_ONE, "Passes over the training rows")                  \
+  X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                             \
+  X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")                  \
+  X(learning_rate, TH_SPEC_NUMBER, "0.001", NULL, POSITIVE, "Size of the steps")                   \
+  X(schedule, TH_SPEC_CHOICE, "constant", schedule_words, ANY,                                     \
+    "How the learning rate changes over the training")                                             \
+  X(step_size, TH_SPEC_COUNT, "10", NULL, FROM_ONE,                                                \
+    "Epochs from one cut of schedule step to the next")                                            \
+  X(gamma, TH_SPEC_NUMBER, "0.1", NULL, POSITIVE,                                                  \
+    "Factor of schedule step at each cut, of exponential after each epoch")                        \
+  X(min_learning_rate, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                    \
+    "Where schedule cosine ends, and what plateau never goes below")                               \
+  X(plateau_factor, TH_SPEC_NUMBER, "0.1", NULL, FRACTION,                                         \
+    "Factor by which schedule plateau cuts the rate")                                              \
+  X(plateau_patience, TH_SPEC_COUNT, "10", NULL, FROM_ZERO,                                        \
+    "Epochs without a loss lower by 0.01 % that schedule plateau lets pass")                       \
+  X(warmup_steps, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                             \
+    "Steps over which the learning rate rises before the schedule begins")                         \
+  X(warmup_epochs, TH_SPEC_COUNT, "0", NULL, FROM_ZERO, "The same in epochs")                      \
+  X(momentum, TH_SPEC_NUMBER, "0", NULL, FRACTION, "Momentum of sgd and rmsprop")                  \
+  X(nesterov, TH_SPEC_BOOL, "false", NULL, ANY, "Let the momentum of sgd look a step ahead")       \
+  X(rho, TH_SPEC_NUMBER, "0.99", NULL, FRACTION, "Decay of rmsprop's mean of squares")             \
+  X(beta1, TH_SPEC_NUMBER, "0.9", NULL, FRACTION, "Decay of adam's first moment")                  \
+  X(beta2, TH_SPEC_NUMBER, "0.999", NULL, FRACTION, "Decay of adam's second moment")               \
+  X(epsilon, TH_SPEC_NUMBER, "1e-08", NULL, POSITIVE, "Keeps adam and rmsprop from dividing by 0") \
+  X(weight_decay, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                         \
+    "L2 penalty; of adamw decoupled from the gradient")                                            \
+  X(clip_norm, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                            \
+    "Shorten a gradient that is longer than this; 0: never")                                       \
+  X(clip_value, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                                           \
+    "Bound each number of the gradient to ± this; 0: never")                                       \
+  X(validation_split, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                         \
+    "Fraction of the rows kept for validation")                                                    \
+  X(split, TH_SPEC_CHOICE, "random", split_words, ANY,                                             \
+    "Which rows validate: random, drawn on the seed; stratified, the same but of each class "      \
+    "its share; or the last, for data in time order")                                              \
+  X(validation_rows, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                          \
+    "Rows kept for validation, the last ones, instead of a fraction")                              \
+  X(standardize, TH_SPEC_BOOL, "false", NULL, ANY,                                                 \
+    "Give each feature mean 0 and deviation 1, as the training rows have them")                    \
+  X(shuffle, TH_SPEC_BOOL, "true", NULL, ANY, "Order the rows anew in each epoch")                 \
+  X(early_stopping_monitor, TH_SPEC_CHOICE, "validation_loss", monitor_words, ANY,                 \
+    "What tells the best epoch, and when to stop")                                                 \
+  X(early_stopping_patience, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                  \
+    "Stop after so many epochs without a better one; 0: never")                                    \
+  X(early_stopping_min_delta, TH_SPEC_NUMBER, "0", NULL, NOT_NEGATIVE,                             \
+    "How much better counts as better")                                                            \
+  X(restore_best, TH_SPEC_BOOL, "true", NULL, ANY,                                                 \
+    "Give back the best epoch's model and not the last's")                                         \
+  X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                            \
     "Decides parameters, split, order and dropout; from 0 to 18446744073709551615")
 
 #endif

@@ -243,7 +243,8 @@ static void loss_check(const th_loops *loops, uint32_t rows, uint32_t classes) {
   for (uint32_t i = 0; i < LOSS_ROWS_ROUND * LOSS_STRIDE; i++)
     logits[i] = i < rows * LOSS_STRIDE ? 10 * random_unit(i, 10) : NAN;
   for (uint32_t r = 0; r < rows; r++) labels[r] = (r * 5) % classes;
-  th_loss loss = loops->losses(&(th_loss_rule){0}, rows, classes, LOSS_STRIDE, labels, 0.25F, logits);
+  th_loss loss =
+      loops->losses(&(th_loss_rule){0}, rows, classes, LOSS_STRIDE, labels, 0.25F, logits);
   for (uint32_t r = 0; r < rows; r++) {
     float total;
     for (uint32_t c = 0; c < classes; c++) plain[c] = 10 * random_unit(r * LOSS_STRIDE + c, 10);
@@ -280,7 +281,8 @@ Test(loops, cross_entropy_hides_no_diverged_row) {
       for (uint32_t i = 0; i < 2; i++) {
         float logits[TH_LOSS_ROWS * LOSS_STRIDE] = {0};
         logits[3 * LOSS_STRIDE + classes / 2] = bad[i];
-        th_loss loss = loops->losses(&(th_loss_rule){0}, 5, classes, LOSS_STRIDE, (uint32_t[5]){0}, 1, logits);
+        th_loss loss =
+            loops->losses(&(th_loss_rule){0}, 5, classes, LOSS_STRIDE, (uint32_t[5]){0}, 1, logits);
         cr_assert_not(isfinite(loss.sum), "%s: %g of %u classes gave %g", loops->name,
                       (double)bad[i], classes, loss.sum);
       }
