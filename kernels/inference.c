@@ -8,15 +8,12 @@
 #include "formats/table.h"
 #include "kernels/backend.h"
 #include "kernels/card.h"
+#include "kernels/confusion.h"
 #include "kernels/data.h"
-#include "kernels/loss.h"
 #include "kernels/model.h"
 #include "kernels/pace.h"
 #include "kernels/standard.h"
 #include "kernels/weighting.h"
-
-/* A larger confusion matrix helps nobody and would take gigabytes; the card has null instead. */
-#define CONFUSION_CLASSES_MAX 1000
 
 struct th_inference {
   th_spec spec;
@@ -30,7 +27,7 @@ struct th_inference {
   void *user;
   th_sums sums; /* over the rows done, which sums.rows counts */
   float *logits; /* predict: of all rows; evaluate: of the rows under way */
-  uint64_t *confusion; /* [classes, classes], the row is the label; NULL if not wanted */
+  th_confusion confusion; /* empty unless evaluated */
   th_pace pace;
   int64_t created_ns;
   int64_t told_ns; /* when time was last added up; 0 before the first advance */
@@ -90,20 +87,18 @@ static th_error engine_create(th_inference *inference, float *parameters) {
   return backend->write(inference->engine, &state);
 }
 
-static bool wants_confusion(const th_inference *inference) {
-  return is_evaluation(inference) && inference->model.classes <= CONFUSION_CLASSES_MAX;
-}
-
 static th_error results_allocate(th_inference *inference) {
   uint64_t classes = inference->model.classes;
   uint64_t rows =
       is_evaluation(inference) ? inference->device.backend->rows_at_once : inference->data.rows;
-  if (wants_confusion(inference))
-    inference->confusion = calloc(classes, classes * sizeof *inference->confusion);
+  if (is_evaluation(inference)) {
+    th_error error = th_confusion_init(&inference->confusion, inference->model.classes);
+    if (error != TH_OK) return error;
+  }
   size_t bytes;
   if (!__builtin_mul_overflow(rows, classes * sizeof(float), &bytes))
     inference->logits = malloc(bytes);
-  if (inference->logits == NULL || (wants_confusion(inference) && inference->confusion == NULL))
+  if (inference->logits == NULL)
     return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " rows of %" PRIu64 " classes", rows,
                    classes);
   return TH_OK;
@@ -147,8 +142,7 @@ static void confusion_add(th_inference *inference, uint32_t first, uint32_t coun
   uint32_t classes = inference->model.classes;
   for (uint32_t i = 0; i < count; i++) {
     uint32_t label = (uint32_t)inference->data.labels[first + i];
-    uint32_t said = th_loss_argmax(inference->logits + (size_t)i * classes, classes);
-    inference->confusion[(size_t)label * classes + said]++;
+    th_confusion_add(&inference->confusion, label, inference->logits + (size_t)i * classes);
   }
 }
 
@@ -161,7 +155,7 @@ static th_error rows_apply(th_inference *inference, th_team *team) {
   th_error error = backend->evaluate(inference->engine, team, first, count, &inference->sums,
                                      inference->logits + place);
   if (error != TH_OK) return error;
-  if (inference->confusion != NULL) confusion_add(inference, first, count);
+  if (is_evaluation(inference)) confusion_add(inference, first, count);
   int64_t now_ns = th_clock_now_ns();
   th_pace_add(&inference->pace, count, (double)(now_ns - inference->told_ns) / TH_NS_PER_S);
   inference->told_ns = now_ns;
@@ -179,24 +173,6 @@ th_error th_inference_advance(th_inference *inference, th_team *team, int64_t un
   return TH_OK;
 }
 
-static json_t *confusion_to_json(const th_inference *inference) {
-  uint32_t classes = inference->model.classes;
-  if (inference->confusion == NULL) return json_null();
-  json_t *matrix = json_array();
-  for (uint32_t label = 0; label < classes; label++) {
-    json_t *row = json_array();
-    bool failed = json_array_append_new(matrix, row) != 0;
-    for (uint32_t said = 0; said < classes && !failed; said++) {
-      json_int_t count = (json_int_t)inference->confusion[(size_t)label * classes + said];
-      failed = json_array_append_new(row, json_integer(count)) != 0;
-    }
-    if (!failed) continue;
-    json_decref(matrix);
-    return NULL;
-  }
-  return matrix;
-}
-
 static th_error card_print(const th_inference *inference, th_buffer *card) {
   const th_sums *sums = &inference->sums;
   json_t *json =
@@ -208,7 +184,7 @@ static th_error card_print(const th_inference *inference, th_buffer *card) {
       (json_object_set_new(json, "loss", th_card_number(mean(sums->loss, sums->weight))) != 0 ||
        json_object_set_new(json, "accuracy",
                            th_card_number(mean((double)sums->correct, (double)sums->rows))) != 0 ||
-       json_object_set_new(json, "confusion", confusion_to_json(inference)) != 0)) {
+       !th_confusion_print(&inference->confusion, json))) {
     json_decref(json);
     json = NULL;
   }
@@ -233,7 +209,7 @@ void th_inference_destroy(th_inference *inference) {
   if (inference == NULL) return;
   if (inference->engine != NULL) inference->device.backend->destroy(inference->engine);
   th_standard_fini(&inference->standard);
-  free(inference->confusion);
+  th_confusion_fini(&inference->confusion);
   free(inference->logits);
   free(inference);
 }

@@ -30,7 +30,7 @@ th_error th_inference_advance(th_inference *inference, th_team *team, int64_t un
  *
  * @param output  [out] predict: the logits, float32 [rows, classes], as .npy; evaluate: empty.
  * @param card    [out] JSON: rows, classes, device, digest; evaluate: loss, accuracy, confusion
- * matrix too.
+ * matrix and scores by class, too.
  */
 th_error th_inference_result(const th_inference *inference, th_buffer *output, th_buffer *card);
 

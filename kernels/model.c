@@ -246,15 +246,33 @@ static bool tensor_fits(const th_tensor *found, const th_tensor *wanted) {
          found->bytes == wanted->bytes;
 }
 
+enum { SHAPE_TEXT_BYTES_MAX = 96 };
+
+/* "[64, 20]" */
+static void shape_print(const th_tensor *tensor, char text[SHAPE_TEXT_BYTES_MAX]) {
+  size_t used = (size_t)snprintf(text, SHAPE_TEXT_BYTES_MAX, "[");
+  for (uint32_t d = 0; d < tensor->rank; d++)
+    used += (size_t)snprintf(text + used, SHAPE_TEXT_BYTES_MAX - used, "%s%" PRIu64,
+                             d > 0 ? ", " : "", tensor->shape[d]);
+  snprintf(text + used, SHAPE_TEXT_BYTES_MAX - used, "]");
+}
+
+static th_error fail_shape(const th_tensor *found, const th_tensor *wanted) {
+  char is[SHAPE_TEXT_BYTES_MAX];
+  char must_be[SHAPE_TEXT_BYTES_MAX];
+  shape_print(found, is);
+  shape_print(wanted, must_be);
+  return th_fail(TH_ERR_DATA, "the model's tensor \"%s\" is %s%s; it must be float32 %s",
+                 wanted->name, found->type == wanted->type ? "" : "of another type, ", is, must_be);
+}
+
 static th_error tensors_decode(const th_safetensors *file, const th_tensor *wanted, uint32_t count,
                                float *parameters) {
   for (uint32_t i = 0; i < count; i++) {
     const th_tensor *found = th_safetensors_find(file, wanted[i].name);
     if (found == NULL)
       return th_fail(TH_ERR_DATA, "the model has no tensor \"%s\"", wanted[i].name);
-    if (!tensor_fits(found, &wanted[i]))
-      return th_fail(TH_ERR_DATA, "the model's tensor \"%s\" must be float32 of %" PRIu64 " bytes",
-                     wanted[i].name, wanted[i].bytes);
+    if (!tensor_fits(found, &wanted[i])) return fail_shape(found, &wanted[i]);
     memcpy(parameters, found->data, found->bytes);
     parameters += found->bytes / sizeof *parameters;
   }
@@ -300,6 +318,22 @@ th_error th_model_decode(const void *file, size_t bytes, th_model *model, th_spe
   if (error != TH_OK) return error;
   error = file_decode(&decoded, model, spec, parameters, standard);
   if (error != TH_OK) th_standard_fini(standard);
+  th_safetensors_fini(&decoded);
+  return error;
+}
+
+th_error th_model_read(const th_model *model, const th_spec *spec, const void *file, size_t bytes,
+                       float *parameters) {
+  th_safetensors decoded;
+  th_error error = th_safetensors_decode(file, bytes, &decoded);
+  if (error != TH_OK) return error;
+  th_spec own = *spec;
+  if (th_safetensors_metadata(&decoded, SPEC_KEY) != NULL) error = spec_decode(&decoded, &own);
+  if (error == TH_OK) {
+    th_tensor wanted[TENSORS_MAX];
+    uint32_t count = tensors_describe(model, &own, wanted);
+    error = tensors_decode(&decoded, wanted, count, parameters);
+  }
   th_safetensors_fini(&decoded);
   return error;
 }

@@ -85,4 +85,16 @@ th_error th_model_encode(const th_model *model, const th_spec *spec, const float
 th_error th_model_decode(const void *file, size_t bytes, th_model *model, th_spec *spec,
                          float **parameters, th_standard *standard);
 
+/**
+ * Read the parameters of a net whose shape is known already.
+ *
+ * The tensors have the names that th_model_encode gives them; where dropout stands between layers
+ * is told by the file's own specification, or else by this one.
+ *
+ * @param parameters  [out] [model->parameters].
+ * @return TH_OK; TH_ERR_DATA naming the tensor that is missing or of another shape.
+ */
+th_error th_model_read(const th_model *model, const th_spec *spec, const void *file, size_t bytes,
+                       float *parameters);
+
 #endif

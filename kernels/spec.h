@@ -18,6 +18,9 @@
 #define TH_HIDDEN_LAYERS_MAX 64
 #define TH_HIDDEN_WIDTH_MAX 65536
 #define TH_SPEC_NAME_BYTES_MAX 64
+
+/** What a checkpoint's metadata have as "format"; a model's are other than that. */
+#define TH_CHECKPOINT_FORMAT "trainhost-checkpoint-1"
 #define TH_CLASS_WEIGHTS_MAX 1024
 
 typedef enum th_activation {

@@ -121,6 +121,19 @@ static th_error engine_create(th_trainer *trainer) {
   return trainer->device.backend->create(&plan, &trainer->engine);
 }
 
+/* Taken now, so that no training fails for want of it at its end. */
+static th_error confusion_reserve(th_trainer *trainer) {
+  uint32_t classes = trainer->model.classes;
+  if (trainer->split.validation_rows == 0) return TH_OK;
+  th_error error = th_confusion_init(&trainer->confusion, classes);
+  if (error != TH_OK || trainer->confusion.counts == NULL) return error;
+  trainer->logits =
+      calloc((size_t)trainer->device.backend->rows_at_once * classes, sizeof(th_real));
+  return trainer->logits != NULL
+             ? TH_OK
+             : th_fail(TH_ERR_SYSTEM, "no memory for the logits of %u classes", classes);
+}
+
 static th_error parameters_draw(th_trainer *trainer) {
   float *parameters = malloc(trainer->model.parameters * sizeof *parameters);
   if (parameters == NULL)
@@ -150,6 +163,7 @@ static th_error trainer_prepare(th_trainer *trainer) {
   if (error == TH_OK) error = rows_split(trainer);
   if (error == TH_OK) error = th_history_init(&trainer->history, spec->epochs);
   if (error == TH_OK) error = inputs_fit(trainer);
+  if (error == TH_OK) error = confusion_reserve(trainer);
   if (error == TH_OK) error = engine_create(trainer);
   if (error == TH_OK) error = parameters_draw(trainer);
   /* No epoch is under way, as if one had just ended. */
@@ -341,6 +355,31 @@ static th_error rows_validate(th_trainer *trainer, th_team *team) {
   return epoch_end(trainer);
 }
 
+/* Once more through the validation rows, when the result's model is decided. Not part of a
+ * checkpoint: one of the end is cheaply counted again. */
+static th_error rows_confuse(th_trainer *trainer, th_team *team) {
+  const th_backend *backend = trainer->device.backend;
+  uint32_t left = trainer->split.validation_rows - trainer->confused_rows;
+  uint32_t count = left < backend->rows_at_once ? left : backend->rows_at_once;
+  uint32_t first = trainer->split.training_rows + trainer->confused_rows;
+  th_sums unused = {0};
+  th_error error = backend->evaluate(trainer->engine, team, first, count, &unused, trainer->logits);
+  if (error != TH_OK) return error;
+  for (uint32_t i = 0; i < count; i++) {
+    int32_t label = trainer->data.labels[th_split_row(&trainer->split, first + i)];
+    th_confusion_add(&trainer->confusion, (uint32_t)label,
+                     trainer->logits + (size_t)i * trainer->model.classes);
+  }
+  trainer->confused_rows += count;
+  trainer->told_ns = th_clock_now_ns();
+  return TH_OK;
+}
+
+static bool is_confused(const th_trainer *trainer) {
+  return trainer->confusion.counts == NULL ||
+         trainer->confused_rows == trainer->split.validation_rows;
+}
+
 th_error th_trainer_advance(th_trainer *trainer, th_team *team, int64_t until_ns) {
   if (trainer->told_ns == 0) trainer->told_ns = th_clock_now_ns();
   while (!is_over(trainer)) {
@@ -348,7 +387,13 @@ th_error th_trainer_advance(th_trainer *trainer, th_team *team, int64_t until_ns
                                                                  : steps_train(trainer, team);
     if (error != TH_OK) return error;
     observer_tell(trainer);
-    if (!is_over(trainer) && trainer->told_ns >= until_ns) return TH_ERR_AGAIN;
+    if (trainer->told_ns >= until_ns && !(is_over(trainer) && is_confused(trainer)))
+      return TH_ERR_AGAIN;
+  }
+  while (!is_confused(trainer)) {
+    th_error error = rows_confuse(trainer, team);
+    if (error != TH_OK) return error;
+    if (trainer->told_ns >= until_ns && !is_confused(trainer)) return TH_ERR_AGAIN;
   }
   return TH_OK;
 }
@@ -361,6 +406,8 @@ void th_trainer_destroy(th_trainer *trainer) {
   if (trainer == NULL) return;
   if (trainer->engine != NULL) trainer->device.backend->destroy(trainer->engine);
   th_history_fini(&trainer->history);
+  th_confusion_fini(&trainer->confusion);
+  free(trainer->logits);
   th_standard_fini(&trainer->standard);
   th_split_fini(&trainer->split);
   free(trainer);

@@ -96,6 +96,22 @@ th_error th_trainer_checkpoint(const th_trainer *trainer, th_buffer *checkpoint)
  */
 th_error th_trainer_restore(th_trainer *trainer, const void *checkpoint, size_t bytes);
 
+/**
+ * Begin with the parameters of a trained model, and nothing else of it. Before the first advance.
+ *
+ * @param model  a safetensors file with the tensors that th_trainer_result would write, be it from
+ *               here or from torch.nn.Sequential.
+ * @return TH_OK; TH_ERR_DATA naming the tensor that is missing or of another shape; TH_ERR_SYSTEM.
+ */
+th_error th_trainer_begin_with(th_trainer *trainer, const void *model, size_t bytes);
+
+/**
+ * Go on from a checkpoint, or begin with a model's parameters, whichever the file is.
+ *
+ * @return as th_trainer_restore and th_trainer_begin_with.
+ */
+th_error th_trainer_continue(th_trainer *trainer, const void *file, size_t bytes);
+
 /** Takes NULL. */
 void th_trainer_destroy(th_trainer *trainer);
 

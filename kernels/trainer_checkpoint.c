@@ -7,8 +7,6 @@
 #include "kernels/optimizer.h"
 #include "kernels/trainer_state.h"
 
-#define FORMAT "trainhost-checkpoint-1"
-
 /* The columns of a history's epoch beside its number. */
 enum { EPOCH_NUMBERS = 6 };
 
@@ -214,7 +212,7 @@ static th_error snapshot_encode(const th_snapshot *snapshot, const th_trainer *t
   th_error error = th_spec_format(&trainer->spec, &spec);
   if (error != TH_OK) return error;
   th_metadata metadata[] = {
-      {"format", FORMAT}, {"spec", spec.data}, {"digest", trainer->facts.digest}};
+      {"format", TH_CHECKPOINT_FORMAT}, {"spec", spec.data}, {"digest", trainer->facts.digest}};
   th_tensor tensors[TENSORS_MAX];
   uint32_t count = snapshot_describe(snapshot, trainer->model.parameters, tensors);
   error = th_safetensors_encode(tensors, count, metadata, sizeof metadata / sizeof *metadata, file);
@@ -243,8 +241,8 @@ static th_error identity_check(const th_trainer *trainer, const th_safetensors *
   const char *format = th_safetensors_metadata(file, "format");
   const char *text = th_safetensors_metadata(file, "spec");
   const char *digest = th_safetensors_metadata(file, "digest");
-  if (format == NULL || strcmp(format, FORMAT) != 0 || text == NULL || digest == NULL)
-    return th_fail(TH_ERR_DATA, "the checkpoint is no %s file", FORMAT);
+  if (format == NULL || strcmp(format, TH_CHECKPOINT_FORMAT) != 0 || text == NULL || digest == NULL)
+    return th_fail(TH_ERR_DATA, "the checkpoint is no %s file", TH_CHECKPOINT_FORMAT);
   if (strcmp(digest, trainer->facts.digest) != 0)
     return th_fail(TH_ERR_DATA, "the checkpoint is of other data: %s, not %s", digest,
                    trainer->facts.digest);

@@ -78,19 +78,31 @@ static json_t *metrics_to_json(const th_trainer *trainer) {
                                                   : &history->epochs[history->count - 1]);
 }
 
+/* Of the validation rows; null without any. */
+static json_t *validation_to_json(const th_trainer *trainer) {
+  if (trainer->split.validation_rows == 0) return json_null();
+  static const th_confusion none = {0};
+  bool is_counted = trainer->confused_rows == trainer->split.validation_rows;
+  json_t *validation = json_pack("{s:I}", "rows", (json_int_t)trainer->split.validation_rows);
+  if (th_confusion_print(is_counted ? &trainer->confusion : &none, validation)) return validation;
+  json_decref(validation);
+  return NULL;
+}
+
 static th_error card_print(const th_trainer *trainer, th_buffer *card) {
   const th_place *place = &trainer->place;
   json_t *spec = spec_to_json(&trainer->spec);
   /* Taken from there because a large seed is written as a text. */
   json_t *seed = json_incref(json_object_get(spec, "seed"));
   json_t *json = json_pack(
-      "{s:s, s:o, s:I, s:o, s:o, s:o, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "format",
+      "{s:s, s:o, s:I, s:o, s:o, s:o, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "format",
       "trainhost-card-1", "architecture", architecture_to_json(trainer), "parameters",
       (json_int_t)trainer->model.parameters, "spec", spec, "seed", seed, "data",
       data_to_json(trainer), "device", trainer->device.name, "engine",
       trainer->device.backend->name, "stop_reason", stop_reason_name(place->stop_reason),
-      "best_epoch", (int)place->best.epoch, "metrics", metrics_to_json(trainer), "history",
-      history_to_json(&trainer->history), "training_seconds", th_card_number(place->seconds));
+      "best_epoch", (int)place->best.epoch, "metrics", metrics_to_json(trainer), "validation",
+      validation_to_json(trainer), "history", history_to_json(&trainer->history),
+      "training_seconds", th_card_number(place->seconds));
   return th_card_print(json, card);
 }
 

@@ -3,6 +3,7 @@
 #define TH_KERNELS_TRAINER_STATE_H
 
 #include "kernels/backend.h"
+#include "kernels/confusion.h"
 #include "kernels/data.h"
 #include "kernels/history.h"
 #include "kernels/model.h"
@@ -42,6 +43,9 @@ struct th_trainer {
   th_standard standard; /**< empty unless the specification says standardize */
   uint32_t steps; /**< batches in an epoch */
   th_place place;
+  th_confusion confusion; /**< of the validation rows, by the result's model; empty without any */
+  uint32_t confused_rows; /**< counted in it so far */
+  th_real *logits; /**< [rows_at_once, classes] for that count */
   th_history history;
   th_pace rows_pace; /**< training rows */
   th_pace work_pace; /**< units of work, for the time that is left */

@@ -28,7 +28,7 @@ static th_error training_prepare(th_run *run) {
   /* Known to the run only from here on: th_run_observe asks it for its history. */
   run->trainer = trainer;
   if (checkpoint->bytes > 0)
-    error = th_trainer_restore(trainer, checkpoint->data, (size_t)checkpoint->bytes);
+    error = th_trainer_continue(trainer, checkpoint->data, (size_t)checkpoint->bytes);
   if (error != TH_OK) return error;
   report_trainer(run);
   th_run_enter(run, TH_PHASE_TRAINING);

@@ -120,6 +120,14 @@ Test(memory, taking_the_result_survives_each_failure) {
   fail_each(take_result);
 }
 
+static th_error begin_with_model(void) {
+  return th_trainer_continue(trainer, model.data, model.bytes);
+}
+
+Test(memory, beginning_with_a_model_survives_each_failure) {
+  fail_each(begin_with_model);
+}
+
 static th_error take_checkpoint(void) {
   th_buffer file;
   th_error error = th_trainer_checkpoint(trainer, &file);

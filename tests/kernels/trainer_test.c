@@ -265,6 +265,65 @@ Test(trainer, patience_is_with_the_monitor) {
   th_trainer_destroy(trainer);
 }
 
+/* Its own model again: what the first epoch sees is what the last one left. */
+Test(trainer, begins_with_a_models_parameters) {
+  th_spec spec = fixture_spec();
+  th_data data = fixture_data();
+  th_buffer model, card;
+  spec.validation_split = 0.25;
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  fixture_finish(trainer);
+  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+  th_buffer_fini(&card);
+  spec.seed++; /* other parameters would be drawn */
+  spec.dropout = 0.1; /* and the modules would have other numbers */
+  th_trainer *next = fixture_trainer(&spec, &data);
+  cr_assert(!fixture_is_same_model(trainer, next));
+  cr_assert_eq(th_trainer_continue(next, model.data, model.bytes), TH_OK, "%s", th_error_text());
+  cr_assert(fixture_is_same_model(trainer, next));
+  fixture_finish(next);
+  cr_assert_lt(th_trainer_history(next)->epochs[0].loss, 0.5 * log(FIXTURE_CLASSES));
+  th_trainer_destroy(next);
+  spec.hidden[1]--;
+  next = fixture_trainer(&spec, &data);
+  cr_assert_eq(th_trainer_continue(next, model.data, model.bytes), TH_ERR_DATA);
+  expect_text("\"2.weight\" is [70, 150]; it must be float32 [69, 150]");
+  for (size_t bytes = 0; bytes < model.bytes; bytes += model.bytes / 37 + 1)
+    cr_assert_eq(th_trainer_continue(next, model.data, bytes), TH_ERR_DATA);
+  th_trainer_destroy(next);
+  th_trainer_destroy(trainer);
+  th_buffer_fini(&model);
+}
+
+/* The card's matrix is of the model in the file, which need not be the last epoch's. */
+Test(trainer, confuses_the_validation_rows_of_the_best_epoch) {
+  th_spec spec = early_spec();
+  th_data data = noise_data();
+  th_buffer model, text;
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  fixture_finish(trainer);
+  cr_assert_eq(th_trainer_result(trainer, &model, &text), TH_OK);
+  json_t *card = json_loadb(text.data, text.bytes, 0, NULL);
+  json_t *validation = json_object_get(card, "validation");
+  json_t *matrix = json_object_get(validation, "confusion");
+  double hits = 0, rows = 0;
+  for (uint32_t label = 0; label < FIXTURE_CLASSES; label++)
+    for (uint32_t said = 0; said < FIXTURE_CLASSES; said++) {
+      double count = json_number_value(json_array_get(json_array_get(matrix, label), said));
+      rows += count;
+      hits += label == said ? count : 0;
+    }
+  cr_assert_eq(rows, 150);
+  json_t *metrics = json_object_get(card, "metrics");
+  cr_assert_float_eq(json_number_value(json_object_get(metrics, "validation_accuracy")),
+                     hits / rows, 1e-12);
+  cr_assert_neq(json_number_value(json_object_get(metrics, "epoch")), last_epoch(trainer).epoch);
+  json_decref(card);
+  th_buffer_fini(&model);
+  th_buffer_fini(&text);
+  th_trainer_destroy(trainer);
+}
+
 Test(trainer, stops_early_and_says_so) {
   th_spec spec = early_spec();
   th_data data = noise_data();
