@@ -20,7 +20,7 @@ static void report_trainer(th_run *run) {
 }
 
 static th_error training_prepare(th_run *run) {
-  const th_run_array *checkpoint = &run->arrays[TH_ARRAY_MODEL];
+  const th_run_array *checkpoint = &run->model;
   th_trainer *trainer;
   th_error error =
       th_trainer_create(&run->spec, &run->data, run->device, th_run_observe, run, &trainer);
@@ -36,7 +36,7 @@ static th_error training_prepare(th_run *run) {
 }
 
 static th_error inference_prepare(th_run *run) {
-  const th_run_array *model = &run->arrays[TH_ARRAY_MODEL];
+  const th_run_array *model = &run->model;
   th_error error = th_inference_create(model->data, (size_t)model->bytes, &run->data, run->device,
                                        th_run_observe, run, &run->inference);
   if (error != TH_OK) return error;
@@ -46,9 +46,12 @@ static th_error inference_prepare(th_run *run) {
 }
 
 static th_error run_prepare(th_run *run) {
+  const th_run_array *arrays = run->source->arrays;
   /* Mapped memory is aligned to a page, so the bytes received can be read as numbers. */
-  run->data.features = (const float *)(const void *)run->arrays[TH_ARRAY_FEATURES].data;
-  run->data.labels = (const int32_t *)(const void *)run->arrays[TH_ARRAY_LABELS].data;
+  run->data.features = (const float *)(const void *)arrays[TH_ARRAY_FEATURES].data;
+  /* A prediction that shares its data has nothing to do with their labels. */
+  if (run->kind != TH_JOB_PREDICT)
+    run->data.labels = (const int32_t *)(const void *)arrays[TH_ARRAY_LABELS].data;
   return run->kind == TH_JOB_TRAIN ? training_prepare(run) : inference_prepare(run);
 }
 
@@ -85,6 +88,12 @@ static th_error run_save(th_run *run) {
 /* Keep what there is if the host was stopped; drop it if the user wanted an end. */
 static th_error run_break_off(th_run *run) {
   uint64_t job = run->job;
+  if (th_run_is_lost(run))
+    return th_fail(TH_ERR_DATA,
+                   "job %" PRIu64
+                   " shares the data of a job that ended before they were whole; start it again "
+                   "with data of its own",
+                   job);
   th_progress at;
   th_run_progress(run, &at);
   if (th_run_wished(run) == TH_WISH_CANCEL)

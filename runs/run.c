@@ -4,108 +4,61 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "runs/run_state.h"
 
-/* ---- judging a request ---- */
+/* ---- sharing the data of another run ---- */
 
-static const char *const array_names[TH_ARRAY_COUNT] = {"features", "labels", "model"};
-
-static th_error shape_judge(const th_run_request *request) {
-  if (request->rows == 0)
-    return th_fail(TH_ERR_DATA, "the data have no rows; at least one is needed");
-  if (request->width == 0)
-    return th_fail(TH_ERR_DATA, "the rows have no features; a width of at least 1 is needed");
-  return TH_OK;
-}
-
-/* An array of `columns` four-byte elements a row must have exactly that size: from here on rows and
- * width are all that anyone asks about it. */
-static th_error array_judge(const th_run_request *request, th_array array, uint64_t columns) {
-  uint64_t wanted;
-  if (__builtin_mul_overflow(request->rows, columns * 4, &wanted))
-    return th_fail(TH_ERR_DATA,
-                   "%s of %" PRIu64 " rows and %" PRIu64
-                   " columns are more bytes than can be counted",
-                   array_names[array], request->rows, columns);
-  uint64_t given = request->array_bytes[array];
-  if (given == wanted) return TH_OK;
-  if (given == 0)
-    return th_fail(TH_ERR_DATA,
-                   "the %s are missing: send %" PRIu64 " bytes, or ask for another kind of job",
-                   array_names[array], wanted);
-  return th_fail(TH_ERR_DATA,
-                 "the %s have %" PRIu64 " bytes, but %" PRIu64 " rows of %" PRIu64
-                 " four-byte elements are %" PRIu64,
-                 array_names[array], given, request->rows, columns, wanted);
-}
-
-/* Labels that would be ignored are a misunderstanding worth an error. */
-static th_error labels_judge(const th_run_request *request) {
-  if (request->kind != TH_JOB_PREDICT) return array_judge(request, TH_ARRAY_LABELS, 1);
-  if (request->array_bytes[TH_ARRAY_LABELS] == 0) return TH_OK;
-  return th_fail(TH_ERR_DATA, "a prediction takes no labels; evaluate, or leave them out");
-}
-
-/* A training may begin anew or go on from a checkpoint; the others have nothing to do without. */
-static th_error model_judge(const th_run_request *request) {
-  if (request->kind == TH_JOB_TRAIN || request->array_bytes[TH_ARRAY_MODEL] > 0) return TH_OK;
-  return th_fail(TH_ERR_DATA, "the model is missing: send the safetensors file to %s with",
-                 request->kind == TH_JOB_EVALUATE ? "evaluate" : "predict");
-}
-
-static th_error request_judge(const th_run_request *request) {
-  if (request->kind != TH_JOB_TRAIN && request->kind != TH_JOB_EVALUATE &&
-      request->kind != TH_JOB_PREDICT)
-    return th_fail(TH_ERR_USAGE, "there is no job kind %d; train is %d, evaluate %d, predict %d",
-                   (int)request->kind, TH_JOB_TRAIN, TH_JOB_EVALUATE, TH_JOB_PREDICT);
-  th_error error = shape_judge(request);
-  if (error == TH_OK) error = array_judge(request, TH_ARRAY_FEATURES, request->width);
-  if (error == TH_OK) error = labels_judge(request);
-  if (error == TH_OK) error = model_judge(request);
-  return error;
+/* Held before it is judged: the other run may end at any moment. */
+static th_error source_share(th_run *run, const th_run_request *request) {
+  th_run *other = request->data_of;
+  pthread_mutex_lock(&other->lock);
+  if (other->source != NULL) run->source = th_run_data_take(other->source);
+  pthread_mutex_unlock(&other->lock);
+  run->is_sharer = true;
+  if (run->source == NULL)
+    return th_fail(TH_ERR_NOT_FOUND,
+                   "the data of job %" PRIu64 " are gone; send them with this job", other->job);
+  run->data = (th_data){.rows = run->source->rows, .width = run->source->width};
+  return th_run_request_judge_shared(request, run->source);
 }
 
 /* ---- the arrays ---- */
 
-/* Mapped and not allocated: the heap would keep the pages of large arrays for itself when they are
- * freed, and mapped memory is aligned for any element. */
-static th_error array_reserve(th_run *run, th_array array, uint64_t bytes) {
-  if (bytes == 0) return TH_OK;
-  void *data = MAP_FAILED;
-  if (bytes <= SIZE_MAX)
-    data = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED)
-    return th_fail_errno(TH_ERR_SYSTEM,
-                         "cannot reserve %" PRIu64 " bytes for the %s of job %" PRIu64, bytes,
-                         array_names[array], run->job);
-  run->arrays[array] = (th_run_array){.data = data, .bytes = bytes};
-  atomic_fetch_add_explicit(&run->held_bytes, bytes, memory_order_relaxed);
-  return TH_OK;
-}
-
-static th_error arrays_reserve(th_run *run, const uint64_t bytes[TH_ARRAY_COUNT]) {
-  for (int i = 0; i < TH_ARRAY_COUNT; i++) {
-    if (__builtin_add_overflow(run->expected_bytes, bytes[i], &run->expected_bytes))
+static th_error arrays_reserve(th_run *run, const th_run_request *request) {
+  for (int i = 0; i < TH_ARRAY_COUNT; i++)
+    if (__builtin_add_overflow(run->expected_bytes, request->array_bytes[i], &run->expected_bytes))
       return th_fail(TH_ERR_DATA,
                      "the arrays of job %" PRIu64 " are more bytes than can be counted", run->job);
-    th_error error = array_reserve(run, (th_array)i, bytes[i]);
-    if (error != TH_OK) return error;
-  }
-  return TH_OK;
+  run->data = (th_data){.rows = request->rows, .width = request->width};
+  th_error error = request->data_of != NULL ? source_share(run, request)
+                                            : th_run_data_create(run->job, request, &run->source);
+  if (error != TH_OK) return error;
+  return th_run_array_reserve(&run->model, TH_ARRAY_MODEL, request->array_bytes[TH_ARRAY_MODEL],
+                              run->job);
+}
+
+static void source_release_locked(th_run *run) {
+  if (run->source == NULL) return;
+  if (!run->is_sharer) th_run_data_close(run->source);
+  th_run_data_put(run->source);
+  run->source = NULL;
 }
 
 void th_run_release_arrays(th_run *run) {
   pthread_mutex_lock(&run->lock);
-  for (int i = 0; i < TH_ARRAY_COUNT; i++) {
-    th_run_array *array = &run->arrays[i];
-    if (array->data != NULL) munmap(array->data, (size_t)array->bytes);
-    *array = (th_run_array){0};
-  }
-  atomic_store_explicit(&run->held_bytes, 0, memory_order_relaxed);
+  th_run_array_fini(&run->model);
+  bool stays = run->keeps_data && run->source != NULL &&
+               th_run_data_get_state(run->source) == TH_RUN_DATA_WHOLE;
+  if (!stays) source_release_locked(run);
+  pthread_mutex_unlock(&run->lock);
+}
+
+void th_run_drop_data(th_run *run) {
+  pthread_mutex_lock(&run->lock);
+  source_release_locked(run);
   pthread_mutex_unlock(&run->lock);
 }
 
@@ -137,7 +90,7 @@ static th_error history_reserve(th_run *run) {
 
 th_error th_run_create(uint64_t job, const th_run_request *request, const th_device *device,
                        th_run_observer *observer, void *user, th_run **created) {
-  th_error error = request_judge(request);
+  th_error error = th_run_request_judge(request);
   if (error != TH_OK) return error;
   th_run *run = calloc(1, sizeof *run);
   if (run == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a run");
@@ -148,11 +101,11 @@ th_error th_run_create(uint64_t job, const th_run_request *request, const th_dev
   run->observer = observer;
   run->user = user;
   run->created_ns = th_clock_now_ns();
-  run->data = (th_data){.rows = request->rows, .width = request->width};
+  run->keeps_data = request->keeps_data;
   progress_init(run);
   error = th_spec_parse(request->spec, request->spec_bytes, &run->spec);
   if (error == TH_OK) error = history_reserve(run);
-  if (error == TH_OK) error = arrays_reserve(run, request->array_bytes);
+  if (error == TH_OK) error = arrays_reserve(run, request);
   if (error != TH_OK) goto fail;
   *created = run;
   return TH_OK;
@@ -166,6 +119,7 @@ void th_run_destroy(th_run *run) {
   th_inference_destroy(run->inference);
   th_trainer_destroy(run->trainer);
   th_run_release_arrays(run);
+  th_run_drop_data(run);
   th_buffer_fini(&run->outcome.output);
   th_buffer_fini(&run->outcome.card);
   free(run->history.epochs);
@@ -175,24 +129,22 @@ void th_run_destroy(th_run *run) {
 
 /* ---- receiving ---- */
 
-/* With the lock, because a cancel may give the arrays back at any moment. The sizes are compared by
- * subtraction from our own, which cannot overflow. */
+/* With the lock, because a cancel may give the arrays back at any moment. */
 static th_error receive_locked(th_run *run, th_array array, uint64_t offset, const void *bytes,
                                size_t count) {
   /* What was on its way when the run was canceled is not the sender's mistake. */
   if (run->is_held) return TH_OK;
-  th_run_array *into = &run->arrays[array];
-  if (offset != into->received)
-    return th_fail(TH_ERR_PROTOCOL,
-                   "bytes for the %s at offset %" PRIu64 ", where %" PRIu64 " was due",
-                   array_names[array], offset, into->received);
-  if (count > into->bytes - into->received)
-    return th_fail(TH_ERR_PROTOCOL, "%zu bytes for the %s, of which only %" PRIu64 " are missing",
-                   count, array_names[array], (into->bytes - into->received));
-  if (count > 0) memcpy(into->data + into->received, bytes, count);
-  into->received += count;
-  run->received_bytes += count;
-  return TH_OK;
+  /* Shared data are the other run's to receive; none of them is due here. */
+  th_run_array none = {0};
+  th_error error;
+  if (array == TH_ARRAY_MODEL)
+    error = th_run_array_receive(&run->model, array, offset, bytes, count);
+  else if (run->is_sharer)
+    error = th_run_array_receive(&none, array, offset, bytes, count);
+  else
+    error = th_run_data_receive(run->source, array, offset, bytes, count);
+  if (error == TH_OK) run->received_bytes += count;
+  return error;
 }
 
 th_error th_run_receive(th_run *run, th_array array, uint64_t offset, const void *bytes,
@@ -206,10 +158,20 @@ th_error th_run_receive(th_run *run, th_array array, uint64_t offset, const void
   return error;
 }
 
-/* Without the lock, like the asking for number, kind and name: the one thread that may ask is the
- * one that receives. */
-bool th_run_is_received(const th_run *run) {
-  return run->received_bytes == run->expected_bytes;
+/* A run that was canceled has let go of its source, and waits for nothing. */
+bool th_run_is_received(th_run *run) {
+  pthread_mutex_lock(&run->lock);
+  bool has_source = run->source == NULL || th_run_data_get_state(run->source) == TH_RUN_DATA_WHOLE;
+  bool is_received = has_source && run->received_bytes == run->expected_bytes;
+  pthread_mutex_unlock(&run->lock);
+  return is_received;
+}
+
+bool th_run_is_lost(th_run *run) {
+  pthread_mutex_lock(&run->lock);
+  bool is_lost = run->source != NULL && th_run_data_get_state(run->source) == TH_RUN_DATA_LOST;
+  pthread_mutex_unlock(&run->lock);
+  return is_lost;
 }
 
 /* ---- what others may ask ---- */
@@ -226,8 +188,12 @@ const char *th_run_name(const th_run *run) {
   return run->spec.name;
 }
 
-uint64_t th_run_bytes(const th_run *run) {
-  return atomic_load_explicit(&run->held_bytes, memory_order_relaxed);
+uint64_t th_run_bytes(th_run *run) {
+  pthread_mutex_lock(&run->lock);
+  uint64_t bytes = run->model.bytes;
+  if (run->source != NULL) bytes += th_run_data_part_bytes(run->source);
+  pthread_mutex_unlock(&run->lock);
+  return bytes;
 }
 
 static bool phase_is_over(uint32_t phase) {

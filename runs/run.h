@@ -23,6 +23,8 @@ typedef enum th_array {
 
 enum { TH_ARRAY_COUNT = 3 };
 
+typedef struct th_run th_run;
+
 typedef struct th_run_request {
   th_job_kind kind;
   const char *spec; /**< JSON; read during th_run_create only */
@@ -30,6 +32,9 @@ typedef struct th_run_request {
   uint64_t rows;
   uint32_t width;
   uint64_t array_bytes[TH_ARRAY_COUNT];
+  th_run *data_of; /**< NULL: arrays of its own; else the run whose features and labels it shares:
+                      rows and width are then 0 or the same, and the two sizes 0 */
+  bool keeps_data; /**< features and labels stay when it is over, until th_run_drop_data */
 } th_run_request;
 
 /** What a run ended with. */
@@ -41,8 +46,6 @@ typedef struct th_outcome {
   bool is_checkpoint; /**< stopped by th_scheduler_stop: output is a checkpoint */
 } th_outcome;
 
-typedef struct th_run th_run;
-
 /** Told that a run's progress or phase changed. Called by one thread of the scheduler at a time (by
  * th_run_cancel's caller for a run that was never added), with no lock held; must be quick. Once it
  * was told of the end, nothing but itself touches the run. @param progress  the newest snapshot. */
@@ -51,10 +54,14 @@ typedef void th_run_observer(void *user, th_run *run, const th_progress *progres
 /**
  * Parse the specification, judge the sizes against each other and reserve memory for the arrays.
  *
+ * A run that shares the data of another is complete once those are. If the other ends before, they
+ * are lost (th_run_is_lost).
+ *
  * @param job     the number that progress and texts carry.
  * @param device  borrowed until th_run_destroy.
  * @return TH_OK; TH_ERR_USAGE (specification); TH_ERR_DATA (array sizes do not fit rows and width,
- * zero rows, sizes that overflow, a missing array); TH_ERR_SYSTEM without memory.
+ * zero rows, sizes that overflow, a missing array; data to share that do not fit);
+ * TH_ERR_NOT_FOUND if the data to share are gone; TH_ERR_SYSTEM without memory.
  */
 th_error th_run_create(uint64_t job, const th_run_request *request, const th_device *device,
                        th_run_observer *observer, void *user, th_run **run);
@@ -71,13 +78,22 @@ th_error th_run_create(uint64_t job, const th_run_request *request, const th_dev
 th_error th_run_receive(th_run *run, th_array array, uint64_t offset, const void *bytes,
                         size_t count);
 
-bool th_run_is_received(const th_run *run);
+/** Whether all that it works on is there. */
+bool th_run_is_received(th_run *run);
+
+/** Whether it waits for data that will never be whole: th_run_cancel then ends it with TH_ERR_DATA.
+ */
+bool th_run_is_lost(th_run *run);
+
+/** Let go of data that it kept. Once it is over; by one thread at a time. */
+void th_run_drop_data(th_run *run);
 
 uint64_t th_run_job(const th_run *run);
 th_job_kind th_run_kind(const th_run *run);
 const char *th_run_name(const th_run *run);
-/** Memory that its arrays hold; 0 once it is over. Any thread. */
-uint64_t th_run_bytes(const th_run *run);
+/** Memory that its arrays hold, and its part of those that it shares; 0 once it is over, unless it
+ * keeps its data. Any thread. */
+uint64_t th_run_bytes(th_run *run);
 
 /** The newest snapshot. Any thread. */
 void th_run_progress(th_run *run, th_progress *progress);

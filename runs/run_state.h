@@ -15,6 +15,7 @@
 #include "kernels/inference.h"
 #include "kernels/spec.h"
 #include "kernels/team.h"
+#include "runs/data.h"
 #include "runs/run.h"
 
 /** How others want the run to end. The first wish counts. */
@@ -29,12 +30,6 @@ typedef struct th_run_place {
   bool is_driven; /**< in the hands of a worker or the keeper just now */
 } th_run_place;
 
-typedef struct th_run_array {
-  unsigned char *data; /**< mapped, so that the system has it back at once; NULL if bytes is 0 */
-  uint64_t bytes;
-  uint64_t received;
-} th_run_array;
-
 struct th_run {
   uint64_t job;
   th_job_kind kind;
@@ -43,9 +38,10 @@ struct th_run {
   th_run_observer *observer;
   void *user;
   int64_t created_ns;
-  uint64_t expected_bytes;
+  uint64_t expected_bytes; /**< of what it is sent itself */
+  bool is_sharer; /**< another run receives its source */
+  bool keeps_data;
   atomic_int wish; /**< th_wish */
-  _Atomic uint64_t held_bytes; /**< of the arrays */
 
   pthread_mutex_t lock;
   /* Under the lock: */
@@ -54,7 +50,8 @@ struct th_run {
   th_history history; /**< a copy: the trainer's is its thread's alone */
   uint32_t history_max;
   uint64_t received_bytes;
-  th_run_array arrays[TH_ARRAY_COUNT];
+  th_run_data *source; /**< its features and labels; NULL once let go */
+  th_run_array model;
   bool is_held; /**< someone drives it to its end */
   void (*wake)(void *); /**< the scheduler's, while it holds the run */
   void *wake_user;
@@ -66,6 +63,12 @@ struct th_run {
   th_outcome outcome;
   th_run_place place;
 };
+
+/** Judge a request by itself: kind, sizes, arrays. @return as th_run_create. */
+th_error th_run_request_judge(const th_run_request *request);
+
+/** Judge a request against the data that it shares. @return TH_OK; TH_ERR_DATA. */
+th_error th_run_request_judge_shared(const th_run_request *request, const th_run_data *data);
 
 /**
  * Take charge of a run.
@@ -98,7 +101,7 @@ bool th_run_advance(th_run *run, th_team *team, int64_t until_ns);
 /** Decide the outcome of a run that is wished to end and of which nothing runs. */
 void th_run_abandon(th_run *run);
 
-/** Give the arrays back to the system. */
+/** Let go of the arrays, but for data that it keeps and that are whole. */
 void th_run_release_arrays(th_run *run);
 
 /** Enter the last phase and tell the observer. The run may be destroyed as soon as that is told:
