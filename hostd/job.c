@@ -182,6 +182,16 @@ static th_error limits_judge(const th_jobs *jobs, const th_run_request *request)
   return TH_OK;
 }
 
+static void job_log_accepted(const th_job *job, const th_run_request *request) {
+  const char *kind = kind_word(job->kind);
+  if (request->data_of != NULL)
+    th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): accepted from uid %u, with the data of job %" PRIu64,
+           job->number, kind, job->uid, th_run_job(request->data_of));
+  else
+    th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): accepted from uid %u, %" PRIu64 " rows of %u",
+           job->number, kind, job->uid, request->rows, request->width);
+}
+
 th_error th_jobs_start(th_jobs *jobs, uint32_t uid, const th_run_request *request, bool detach,
                        th_job **started) {
   uint64_t number;
@@ -198,8 +208,7 @@ th_error th_jobs_start(th_jobs *jobs, uint32_t uid, const th_run_request *reques
   strncpy(job->name, th_run_name(job->run), sizeof job->name - 1);
   job->is_detached = detach;
   table_insert(jobs, job);
-  th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): accepted from uid %u, %" PRIu64 " rows of %u", number,
-         kind_word(job->kind), uid, request->rows, request->width);
+  job_log_accepted(job, request);
   *started = job;
   return TH_OK;
 }
@@ -213,6 +222,17 @@ th_error th_jobs_find(th_jobs *jobs, uint64_t number, uint32_t uid, th_job **fou
     return TH_OK;
   }
   return th_fail(TH_ERR_NOT_FOUND, "no job %" PRIu64 "; trainhost status lists them", number);
+}
+
+th_error th_jobs_find_data(th_jobs *jobs, uint64_t number, uint32_t uid, th_run **run) {
+  th_job *job;
+  th_error error = th_jobs_find(jobs, number, uid, &job);
+  if (error != TH_OK) return error;
+  if (job->run == NULL)
+    return th_fail(TH_ERR_NOT_FOUND, "the data of job %" PRIu64 " are gone; send them anew",
+                   number);
+  *run = job->run;
+  return TH_OK;
 }
 
 static bool cell_is_taken(const th_jobs *jobs, uint64_t session, uint32_t index) {
@@ -249,6 +269,24 @@ th_error th_jobs_attach(th_jobs *jobs, th_job *job, uint64_t session, th_wire_ce
   return TH_OK;
 }
 
+void th_job_begin(th_job *job) {
+  bool is_waiting = job->run != NULL && !job->is_scheduled && !th_job_is_over(job);
+  if (!is_waiting || !th_run_is_received(job->run)) return;
+  job->is_scheduled = true;
+  th_scheduler_add(job->jobs->scheduler, job->run, job->uid);
+}
+
+/* Jobs that waited for the data of another: those go on, in order of number, or will never be
+ * whole. */
+static void sharers_look(th_jobs *jobs) {
+  for (uint32_t i = 0; i < jobs->count; i++) {
+    th_job *job = jobs->table[i];
+    th_job_begin(job);
+    if (job->run != NULL && !th_job_is_over(job) && th_run_is_lost(job->run))
+      th_run_cancel(job->run);
+  }
+}
+
 th_error th_job_receive(th_job *job, uint32_t array, uint64_t offset, const void *bytes,
                         uint32_t count) {
   if (array >= TH_ARRAY_COUNT)
@@ -259,10 +297,7 @@ th_error th_job_receive(th_job *job, uint32_t array, uint64_t offset, const void
   if (job->is_scheduled)
     return th_fail(TH_ERR_PROTOCOL, "job %" PRIu64 " has all its data", job->number);
   th_error error = th_run_receive(job->run, (th_array)array, offset, bytes, count);
-  if (error == TH_OK && th_run_is_received(job->run)) {
-    job->is_scheduled = true;
-    th_scheduler_add(job->jobs->scheduler, job->run, job->uid);
-  }
+  if (error == TH_OK && th_run_is_received(job->run)) sharers_look(job->jobs);
   return error;
 }
 
@@ -341,6 +376,7 @@ th_error th_job_open_result(th_job *job, int fds[2], th_wire_result *result) {
 static void job_detach(th_job *job) {
   cell_set(job, NULL);
   job->session = 0;
+  if (job->run != NULL && th_job_is_over(job)) th_run_drop_data(job->run);
 }
 
 static void job_delete(th_jobs *jobs, th_job *job) {
@@ -392,11 +428,13 @@ static void job_settle(th_jobs *jobs, th_job *job) {
     cell_publish(job, end);
 }
 
-/* The run holds the history until the session was told all of it, and the result if the disk
- * refused it. */
+/* The run holds the history until the session was told all of it, the result if the disk refused
+ * it, and the data if it keeps them for the session's next jobs. */
 static void run_release(th_job *job) {
   bool is_told = job->session == 0 || job->told.phase == job->record.progress.phase;
-  if (job->run == NULL || !job->is_stored || !is_told) return;
+  if (job->run == NULL || !is_told) return;
+  if (job->session == 0) th_run_drop_data(job->run);
+  if (!job->is_stored || th_run_bytes(job->run) > 0) return;
   th_run_destroy(job->run);
   job->run = NULL;
 }
@@ -410,13 +448,14 @@ void th_jobs_settle(th_jobs *jobs) {
     else
       job_settle(jobs, job);
   }
+  sharers_look(jobs);
 }
 
 uint64_t th_jobs_data_bytes(const th_jobs *jobs) {
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < jobs->count; i++) {
     th_job *job = jobs->table[i];
-    if (job->run != NULL && !th_job_is_over(job)) bytes += th_run_bytes(job->run);
+    if (job->run != NULL) bytes += th_run_bytes(job->run);
   }
   return bytes;
 }

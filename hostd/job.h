@@ -71,11 +71,16 @@ typedef struct th_jobs {
 th_error th_jobs_open(th_store *store, const th_device *device, th_scheduler *scheduler,
                       const th_job_limits *limits, int poke_fd, th_jobs *jobs);
 
+/** The run of a job of that user, to share its data. @return TH_OK; TH_ERR_NOT_FOUND, also if its
+ * data are gone. */
+th_error th_jobs_find_data(th_jobs *jobs, uint64_t number, uint32_t uid, th_run **run);
+
 /**
  * Accept a job, if the limits allow.
  *
  * @param job  [out] owned by the table.
- * @return TH_OK; TH_ERR_USAGE; TH_ERR_DATA; TH_ERR_LIMIT; TH_ERR_BUSY; TH_ERR_IO; TH_ERR_SYSTEM.
+ * @return TH_OK; TH_ERR_USAGE; TH_ERR_DATA; TH_ERR_LIMIT; TH_ERR_BUSY; TH_ERR_NOT_FOUND
+ *         (data to share); TH_ERR_IO; TH_ERR_SYSTEM.
  */
 th_error th_jobs_start(th_jobs *jobs, uint32_t uid, const th_run_request *request, bool detach,
                        th_job **job);
@@ -91,6 +96,10 @@ th_error th_jobs_find(th_jobs *jobs, uint64_t number, uint32_t uid, th_job **job
  */
 th_error th_jobs_attach(th_jobs *jobs, th_job *job, uint64_t session, th_wire_cell *cells,
                         uint32_t cell_count);
+
+/** Hand the job to the scheduler if all that it works on is there: after it was attached, because a
+ * job that shares another's data may have nothing to receive. */
+void th_job_begin(th_job *job);
 
 /** Put bytes of a batch into a job's array; a job that is complete goes to the scheduler. @return
  * as th_run_receive. */
@@ -133,7 +142,7 @@ void th_jobs_leave(th_jobs *jobs, uint64_t session);
 /** After the poke: take note of jobs that are over. */
 void th_jobs_settle(th_jobs *jobs);
 
-/** Memory held for the data of jobs that are not over. */
+/** Memory held for the data of jobs that are not over or keep theirs; shared ones count once. */
 uint64_t th_jobs_data_bytes(const th_jobs *jobs);
 
 /** After th_scheduler_stop. Stored results stay. */

@@ -244,7 +244,7 @@ static th_error start_judge(const th_wire_start *start, uint32_t body_bytes) {
   if (start->spec_bytes != body_bytes - sizeof *start)
     return th_fail(TH_ERR_PROTOCOL, "a start announces %u bytes of specification and carries %zu",
                    start->spec_bytes, body_bytes - sizeof *start);
-  if ((start->flags & ~TH_WIRE_START_DETACH) != 0)
+  if ((start->flags & ~(TH_WIRE_START_DETACH | TH_WIRE_START_KEEP_DATA)) != 0)
     return th_fail(TH_ERR_USAGE, "a start with flags 0x%x that this daemon does not know",
                    start->flags);
   for (int i = TH_ARRAY_COUNT; i < TH_WIRE_ARRAYS_MAX; i++)
@@ -262,15 +262,22 @@ static th_error handle_start(th_session *session, const th_message *message, th_
                             .spec = (const char *)message->body + sizeof start,
                             .spec_bytes = start.spec_bytes,
                             .rows = start.rows,
-                            .width = start.width};
+                            .width = start.width,
+                            .keeps_data = (start.flags & TH_WIRE_START_KEEP_DATA) != 0};
   memcpy(request.array_bytes, start.array_bytes, sizeof request.array_bytes);
   th_jobs *jobs = &session->daemon->jobs;
   th_job *job;
-  error = th_jobs_start(jobs, session->peer.uid, &request,
-                        (start.flags & TH_WIRE_START_DETACH) != 0, &job);
+  if (start.data_of != 0)
+    error = th_jobs_find_data(jobs, start.data_of, session->peer.uid, &request.data_of);
+  if (error == TH_OK)
+    error = th_jobs_start(jobs, session->peer.uid, &request,
+                          (start.flags & TH_WIRE_START_DETACH) != 0, &job);
   if (error != TH_OK) return error;
   error = answer_attached(session, job, answer);
-  if (error != TH_OK) th_jobs_forget(jobs, job);
+  if (error != TH_OK)
+    th_jobs_forget(jobs, job);
+  else
+    th_job_begin(job);
   return error;
 }
 

@@ -81,6 +81,7 @@ typedef struct th_wire_health {
 
 /** Flags of th_wire_start. */
 #define TH_WIRE_START_DETACH UINT32_C(1) /**< the job outlives the session */
+#define TH_WIRE_START_KEEP_DATA UINT32_C(2) /**< its data outlive the job, within the session */
 
 enum { TH_WIRE_ARRAYS_MAX = 8 };
 
@@ -92,6 +93,7 @@ typedef struct th_wire_start {
   uint32_t width;
   uint32_t spec_bytes;
   uint64_t array_bytes[TH_WIRE_ARRAYS_MAX]; /**< features, labels, model; 0: not sent */
+  uint64_t data_of; /**< 0: own arrays; else the job whose features and labels it shares */
 } th_wire_start;
 
 typedef struct th_wire_job {
@@ -172,7 +174,7 @@ _Static_assert(sizeof(th_wire_header) == 16, "header");
 _Static_assert(sizeof(th_wire_hello) == 80, "hello");
 _Static_assert(sizeof(th_wire_welcome) == 232, "welcome");
 _Static_assert(sizeof(th_wire_health) == 208, "health");
-_Static_assert(sizeof(th_wire_start) == 88, "start");
+_Static_assert(sizeof(th_wire_start) == 96, "start");
 _Static_assert(sizeof(th_wire_job) == 16, "job");
 _Static_assert(sizeof(th_wire_result) == 24, "result");
 _Static_assert(sizeof(th_progress) == 128, "progress");

@@ -206,13 +206,20 @@ static th_error job_hand_over(th_job *job, th_error error, th_job **handed) {
   return TH_OK;
 }
 
+static th_error sharing_judge(const th_adapter *adapter, const th_job_request *request) {
+  if (request->data_of == NULL || request->data_of->adapter == adapter) return TH_OK;
+  return th_fail(TH_ERR_USAGE, "data_of is a job of another adapter; start both with the same one");
+}
+
 th_error th_job_start(th_adapter *adapter, const th_job_request *request, th_job **started) {
   th_job *job;
   th_error error = owner_judge(adapter);
   if (error == TH_OK) error = th_request_judge(request);
+  if (error == TH_OK) error = sharing_judge(adapter, request);
   if (error == TH_OK) error = job_create(adapter, &job);
   if (error != TH_OK) return error;
-  error = adapter->way->start(adapter->session, request, &job->job);
+  uint64_t data_of = request->data_of != NULL ? request->data_of->number : 0;
+  error = adapter->way->start(adapter->session, request, data_of, &job->job);
   if (error == TH_OK) atomic_fetch_add_explicit(&adapter->jobs_started, 1, memory_order_relaxed);
   return job_hand_over(job, error, started);
 }

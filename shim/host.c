@@ -114,18 +114,20 @@ static th_error job_request(th_way_job *job, th_wire_type type, const void *body
 
 /* ---- start ---- */
 
-static th_error start_body(const th_job_request *request, const th_cargo *cargo, uint8_t **body,
-                           uint32_t *body_bytes) {
+static th_error start_body(const th_job_request *request, uint64_t data_of, const th_cargo *cargo,
+                           uint8_t **body, uint32_t *body_bytes) {
   size_t spec_bytes = request->spec == NULL ? 0 : strlen(request->spec);
   size_t spec_bytes_max = TH_WIRE_BODY_BYTES_MAX - sizeof(th_wire_start);
   if (spec_bytes > spec_bytes_max)
     return th_fail(TH_ERR_LIMIT, "spec is %zu bytes long; at most %zu can be sent", spec_bytes,
                    spec_bytes_max);
   th_wire_start start = {.kind = request->kind,
-                         .flags = request->detach ? TH_WIRE_START_DETACH : 0,
+                         .flags = (request->detach ? TH_WIRE_START_DETACH : 0) |
+                                  (request->keep_data ? TH_WIRE_START_KEEP_DATA : 0),
                          .rows = request->rows,
                          .width = request->width,
-                         .spec_bytes = (uint32_t)spec_bytes};
+                         .spec_bytes = (uint32_t)spec_bytes,
+                         .data_of = data_of};
   memcpy(start.array_bytes, cargo->bytes, sizeof cargo->bytes);
   uint8_t *bytes = malloc(sizeof start + spec_bytes);
   if (bytes == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for a request");
@@ -161,11 +163,11 @@ static void job_give_up(th_way_job *job) {
   (void)th_fail(TH_OK, "%s", text);
 }
 
-static th_error job_start(th_way_job *job, const th_job_request *request) {
+static th_error job_start(th_way_job *job, const th_job_request *request, uint64_t data_of) {
   th_cargo cargo = th_cargo_of(request);
   uint8_t *body = NULL;
   uint32_t body_bytes = 0;
-  th_error error = start_body(request, &cargo, &body, &body_bytes);
+  th_error error = start_body(request, data_of, &cargo, &body, &body_bytes);
   if (error != TH_OK) return error;
   error = job_request(job, TH_WIRE_START, body, body_bytes);
   free(body);
@@ -175,11 +177,11 @@ static th_error job_start(th_way_job *job, const th_job_request *request) {
   return is_refused ? refusal_explain(job, error) : error;
 }
 
-static th_error host_start(th_way_session *session, const th_job_request *request,
+static th_error host_start(th_way_session *session, const th_job_request *request, uint64_t data_of,
                            th_way_job **started) {
   th_way_job *job = job_create(session);
   if (job == NULL) return TH_ERR_SYSTEM;
-  th_error error = job_start(job, request);
+  th_error error = job_start(job, request, data_of);
   if (error != TH_OK) {
     job_give_up(job);
     return error;

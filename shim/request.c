@@ -36,12 +36,21 @@ static th_error shape_judge(const th_job_request *request) {
   return TH_OK;
 }
 
+/* Whether the shared data fit is known where they are. */
+static th_error shared_judge(const th_job_request *request) {
+  if (request->features != NULL || request->labels != NULL)
+    return th_fail(TH_ERR_USAGE,
+                   "data_of shares the data of another job, so features and labels must be NULL");
+  return model_judge(request);
+}
+
 th_error th_request_judge(const th_job_request *request) {
   if (request->kind < TH_JOB_TRAIN || request->kind > TH_JOB_PREDICT)
     return th_fail(TH_ERR_USAGE,
                    "kind is %d: it must be TH_JOB_TRAIN, TH_JOB_EVALUATE or "
                    "TH_JOB_PREDICT",
                    (int)request->kind);
+  if (request->data_of != NULL) return shared_judge(request);
   if (request->features == NULL)
     return th_fail(TH_ERR_USAGE, "features is NULL: pass float32 [rows, width]");
   th_error error = labels_judge(request);

@@ -25,7 +25,7 @@ th_cargo th_cargo_of(const th_job_request *request) {
   th_cargo cargo = {
       .data = {(const uint8_t *)request->features, (const uint8_t *)request->labels,
                request->model},
-      .bytes = {request->rows * request->width * sizeof(float),
+      .bytes = {request->features == NULL ? 0 : request->rows * request->width * sizeof(float),
                 request->labels == NULL ? 0 : request->rows * sizeof(int32_t),
                 request->model_bytes},
   };

@@ -189,6 +189,7 @@ TH_USE th_error th_adapter_arm(th_adapter *adapter);
 
 typedef struct th_job th_job;
 
+/** Zero means none or the default. */
 typedef struct th_job_request {
   th_job_kind kind;
   const char *spec; /**< JSON text, see `trainhost train --help`; NULL: all defaults */
@@ -200,15 +201,22 @@ typedef struct th_job_request {
                         go on from */
   size_t model_bytes;
   bool detach; /**< the job goes on when the session ends; th_job_attach finds it again */
+  const th_job *data_of; /**< NULL: own arrays; else a job of this adapter whose features and labels
+                            it shares: those are then NULL, rows and width 0 or the same */
+  bool keep_data; /**< its features and labels, shared or its own, stay for other jobs when it is
+                     over, until it is forgotten or the session ends */
 } th_job_request;
 
 /**
  * Start a job and send its data. All buffers may be changed or freed on return.
  *
+ * Data that several jobs share are sent and held once. They are gone when no job that holds them is
+ * left: one that is not over, or that was started with keep_data.
+ *
  * @param job  [out] th_job_close frees the handle.
  * @return TH_OK: accepted, follow it; TH_ERR_USAGE (specification, request); TH_ERR_DATA;
- * TH_ERR_LIMIT; TH_ERR_BUSY; TH_ERR_HOST_LOST; TH_ERR_HOST_STALLED; TH_ERR_SYSTEM. A job refused
- * here has left nothing behind.
+ * TH_ERR_LIMIT; TH_ERR_BUSY; TH_ERR_NOT_FOUND (the data of data_of are gone: send them anew);
+ * TH_ERR_HOST_LOST; TH_ERR_HOST_STALLED; TH_ERR_SYSTEM. A job refused here has left nothing behind.
  */
 TH_USE th_error th_job_start(th_adapter *adapter, const th_job_request *request, th_job **job);
 

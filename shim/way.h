@@ -25,7 +25,9 @@ typedef struct th_way {
   void (*statistics)(th_way_session *session, th_statistics *statistics); /**< traffic only */
   int (*fd)(th_way_session *session);
   th_error (*arm)(th_way_session *session);
-  th_error (*start)(th_way_session *session, const th_job_request *request, th_way_job **job);
+  /** @param data_of  the number of the request's data_of; 0: none. */
+  th_error (*start)(th_way_session *session, const th_job_request *request, uint64_t data_of,
+                    th_way_job **job);
   th_error (*attach)(th_way_session *session, uint64_t number, th_way_job **job);
   uint64_t (*number)(const th_way_job *job);
   th_error (*progress)(th_way_job *job, th_progress *progress);

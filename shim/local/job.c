@@ -72,6 +72,7 @@ static th_run_request request_convert(const th_job_request *request) {
       .spec = request->spec != NULL ? request->spec : "",
       .rows = request->rows,
       .width = request->width,
+      .keeps_data = request->keep_data,
   };
   converted.spec_bytes = strlen(converted.spec);
   if (request->features != NULL)
@@ -92,10 +93,31 @@ static th_error arrays_copy(th_run *run, const th_job_request *request,
       [TH_ARRAY_MODEL] = request->model,
   };
   for (int i = 0; i < TH_ARRAY_COUNT; i++) {
+    if (bytes[i] == 0) continue;
     th_error error = th_run_receive(run, (th_array)i, 0, arrays[i], (size_t)bytes[i]);
     if (error != TH_OK) return error;
   }
   return TH_OK;
+}
+
+/* With the lock; NULL if there is none, or it was forgotten. */
+static th_local_job *job_find(th_way_session *session, uint64_t number) {
+  th_local_job *job = session->jobs;
+  while (job != NULL && (job->is_forgotten || th_run_job(job->run) != number)) job = job->next;
+  return job;
+}
+
+static th_error fail_no_job(uint64_t number) {
+  return th_fail(TH_ERR_NOT_FOUND, "this process has no job %" PRIu64, number);
+}
+
+/* The caller's handle of the job keeps its run. */
+static th_error data_find(th_way_session *session, uint64_t number, th_run **run) {
+  pthread_mutex_lock(&session->lock);
+  const th_local_job *job = job_find(session, number);
+  if (job != NULL) *run = job->run;
+  pthread_mutex_unlock(&session->lock);
+  return job != NULL ? TH_OK : fail_no_job(number);
 }
 
 static void handle_link(th_way_job *handle, th_local_job *job) {
@@ -117,15 +139,16 @@ static th_error job_admit(th_way_session *session, uint64_t *number) {
 }
 
 /* The run is made whole before anyone can see it, so that a refusal leaves nothing behind. */
-static th_error job_create(th_way_session *session, const th_job_request *request,
+static th_error job_create(th_way_session *session, const th_job_request *request, uint64_t data_of,
                            th_local_job **created) {
   uint64_t number = 0;
+  th_run_request converted = request_convert(request);
   th_error error = job_admit(session, &number);
+  if (error == TH_OK && data_of != 0) error = data_find(session, data_of, &converted.data_of);
   if (error != TH_OK) return error;
   th_local_job *job = calloc(1, sizeof *job);
   if (job == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a job");
   job->session = session;
-  th_run_request converted = request_convert(request);
   error = th_run_create(number, &converted, &session->device, run_changed, job, &job->run);
   if (error == TH_OK) error = arrays_copy(job->run, request, converted.array_bytes);
   if (error == TH_OK) {
@@ -137,18 +160,20 @@ static th_error job_create(th_way_session *session, const th_job_request *reques
   return error;
 }
 
-static th_error job_start(th_way_session *session, const th_job_request *request,
+static th_error job_start(th_way_session *session, const th_job_request *request, uint64_t data_of,
                           th_way_job **started) {
   th_way_job *handle = calloc(1, sizeof *handle);
   if (handle == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a job's handle");
   th_local_job *job = NULL;
-  th_error error = job_create(session, request, &job);
+  th_error error = job_create(session, request, data_of, &job);
   if (error != TH_OK) {
     free(handle);
     return error;
   }
+  th_progress begin;
+  th_run_progress(job->run, &begin);
   pthread_mutex_lock(&session->lock);
-  session->bytes_taken += th_run_bytes(job->run);
+  session->bytes_taken += begin.received_bytes;
   job->next = session->jobs;
   session->jobs = job;
   handle_link(handle, job);
@@ -163,13 +188,12 @@ static th_error job_attach(th_way_session *session, uint64_t number, th_way_job 
   th_way_job *handle = calloc(1, sizeof *handle);
   if (handle == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a job's handle");
   pthread_mutex_lock(&session->lock);
-  th_local_job *job = session->jobs;
-  while (job != NULL && (job->is_forgotten || th_run_job(job->run) != number)) job = job->next;
+  th_local_job *job = job_find(session, number);
   if (job != NULL) handle_link(handle, job);
   pthread_mutex_unlock(&session->lock);
   if (job == NULL) {
     free(handle);
-    return th_fail(TH_ERR_NOT_FOUND, "this process has no job %" PRIu64, number);
+    return fail_no_job(number);
   }
   *attached = handle;
   return TH_OK;
@@ -264,6 +288,7 @@ static th_error job_forget(th_way_job *handle) {
   if (is_forgotten)
     return th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " was forgotten before", job_number(handle));
   th_run_cancel(job->run);
+  if (th_run_is_over(job->run)) th_run_drop_data(job->run);
   return TH_OK;
 }
 

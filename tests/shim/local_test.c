@@ -42,7 +42,7 @@ static th_way_job *job_start(th_way_session *session, const char *spec) {
                             .features = features,
                             .labels = labels};
   th_way_job *job;
-  cr_assert_eq(way->start(session, &request, &job), TH_OK, "%s", way->error_text());
+  cr_assert_eq(way->start(session, &request, 0, &job), TH_OK, "%s", way->error_text());
   memset(features, 0xFF, ROWS * WIDTH * sizeof *features);
   free(features);
   free(labels);
@@ -333,7 +333,7 @@ Test(local, a_refused_job_leaves_nothing_behind) {
   requests[5].kind = (th_job_kind)77;
   for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
     th_way_job *job;
-    th_error error = way->start(session, &requests[i], &job);
+    th_error error = way->start(session, &requests[i], 0, &job);
     cr_assert_eq(error, errors[i], "request %zu: %s", i, way->error_text());
     cr_assert_neq(way->error_text()[0], '\0');
   }

@@ -57,6 +57,22 @@ Test(request, names_what_is_missing_or_too_much) {
   ASSERT_REFUSED_WITH(TH_JOB_TRAIN, width, 0, TH_ERR_DATA, "width");
 }
 
+/* Only its address counts. */
+static const char *const some_job = "job";
+
+Test(request, takes_no_arrays_with_the_data_of_another_job) {
+  th_job_request request = {.kind = TH_JOB_TRAIN, .data_of = (const th_job *)some_job};
+  cr_assert_eq(th_request_judge(&request), TH_OK, "%s", th_error_text());
+  request.labels = labels;
+  assert_refused(request, TH_ERR_USAGE, "labels");
+  request.labels = NULL;
+  request.features = features;
+  assert_refused(request, TH_ERR_USAGE, "features");
+  request.features = NULL;
+  request.kind = TH_JOB_EVALUATE;
+  assert_refused(request, TH_ERR_USAGE, "model");
+}
+
 Test(request, names_a_model_that_predicting_lacks) {
   th_job_request request = good(TH_JOB_PREDICT);
   request.model = NULL;
