@@ -311,17 +311,48 @@ void th_spec_init(th_spec *spec) {
 
 /* ---- the whole ---- */
 
-static th_error object_read(json_t *object, th_spec *spec) {
-  if (!json_is_object(object))
-    return th_fail(TH_ERR_USAGE, "the specification is no JSON object, as {\"epochs\": 10} is one");
+/* Not a field: it is gone as soon as its values are there, and a formatted specification says in
+ * full what it means. */
+#define PROFILE_KEY "profile"
+
+static th_error fields_read(json_t *object, th_spec *spec) {
   const char *name;
   json_t *value;
   json_object_foreach(object, name, value) {
+    if (strcmp(name, PROFILE_KEY) == 0) continue;
     size_t index = field_find(name);
     th_error error = index == FIELD_COUNT ? fail_unknown(name) : field_set(spec, index, value);
     if (error != TH_OK) return error;
   }
-  return th_spec_judge(spec);
+  return TH_OK;
+}
+
+static th_error profile_read(json_t *value, th_spec *spec) {
+  char known[96] = "a profile:";
+  for (size_t i = 0; i < sizeof profiles / sizeof *profiles; i++) {
+    strcat(strcat(known, " "), profiles[i].name);
+    if (!json_is_string(value) || strcmp(json_string_value(value), profiles[i].name) != 0) continue;
+    json_t *object = json_loads(profiles[i].fields, 0, NULL);
+    th_error error = object == NULL ? th_fail(TH_ERR_SYSTEM, "no memory for a profile")
+                                    : fields_read(object, spec);
+    json_decref(object);
+    return error;
+  }
+  char *found = value_show(value);
+  th_error error = th_fail(TH_ERR_USAGE, PROFILE_KEY " is %.*s; it must be %s", SHOWN_BYTES_MAX,
+                           found == NULL ? "unreadable" : found, known);
+  free(found);
+  return error;
+}
+
+/* The profile first, wherever it stands: what is named beside it takes precedence. */
+static th_error object_read(json_t *object, th_spec *spec) {
+  if (!json_is_object(object))
+    return th_fail(TH_ERR_USAGE, "the specification is no JSON object, as {\"epochs\": 10} is one");
+  json_t *profile = json_object_get(object, PROFILE_KEY);
+  th_error error = profile == NULL ? TH_OK : profile_read(profile, spec);
+  if (error == TH_OK) error = fields_read(object, spec);
+  return error == TH_OK ? th_spec_judge(spec) : error;
 }
 
 th_error th_spec_parse(const char *text, size_t bytes, th_spec *spec) {

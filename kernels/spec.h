@@ -3,7 +3,8 @@
  * mode and for the command line, so that a field means the same everywhere.
  *
  * A specification is one flat JSON object. Every field has a default; a field that is unknown, of
- * the wrong type or out of range is an error that names it, and the nearest known one.
+ * the wrong type or out of range is an error that names it, and the nearest known one. Its key
+ * "profile" names values to start from instead of the defaults.
  */
 #ifndef TH_KERNELS_SPEC_H
 #define TH_KERNELS_SPEC_H

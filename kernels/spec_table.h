@@ -111,4 +111,17 @@ typedef struct field_range {
   X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                            \
     "Decides parameters, split, order and dropout; from 0 to 18446744073709551615")
 
+/* Values to start from, by name; as in any specification, what is not named keeps its default. */
+static const struct {
+  const char *name;
+  const char *fields; /* JSON */
+} profiles[] = {
+    /* A table of indicators in time order, to be told apart as buy, hold or sell. */
+    {"ktrdr",
+     "{\"hidden\": [64, 32], \"dropout\": 0.2, \"optimizer\": \"adam\", \"learning_rate\": 0.001, "
+     "\"batch_size\": 32, \"epochs\": 100, \"weight_decay\": 0.0001, \"validation_split\": 0.2, "
+     "\"split\": \"last\", \"early_stopping_monitor\": \"validation_loss\", "
+     "\"early_stopping_patience\": 10}"},
+};
+
 #endif

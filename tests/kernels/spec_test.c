@@ -203,6 +203,26 @@ Test(spec, fields_that_do_not_go_together_are_refused) {
   assert_refused("{\"hidden\": [5], \"activation\": [\"relu\", \"tanh\"]}", "one for each");
 }
 
+Test(spec, a_profile_is_what_all_other_fields_override) {
+  th_spec spec, read;
+  th_buffer json;
+  cr_assert_eq(parse("{\"epochs\": 7, \"profile\": \"ktrdr\", \"batch_size\": 64}", &spec), TH_OK);
+  cr_assert_eq(spec.epochs, 7, "before it");
+  cr_assert_eq(spec.batch_size, 64, "after it");
+  cr_assert_eq(spec.dropout, 0.2);
+  cr_assert_eq(spec.weight_decay, 1e-4);
+  cr_assert_eq(spec.split, TH_SPLIT_LAST);
+  cr_assert_eq(spec.early_stopping_patience, 10);
+  cr_assert_eq(th_spec_format(&spec, &json), TH_OK);
+  cr_assert_null(strstr(json.data, "profile"), "its values say it all");
+  cr_assert_eq(th_spec_parse(json.data, json.bytes, &read), TH_OK);
+  cr_assert_eq(memcmp(&spec, &read, sizeof spec), 0);
+  th_buffer_fini(&json);
+  assert_refused("{\"profile\": \"ktrd\"}", "ktrdr");
+  assert_refused("{\"profile\": 3}", "a profile: ktrdr");
+  assert_refused("{\"profile\": \"ktrdr\", \"validation_rows\": 3}", "by number");
+}
+
 Test(spec, set_takes_what_a_flag_would_say) {
   th_spec spec;
   th_spec_init(&spec);
