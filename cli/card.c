@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/output.h"
@@ -68,10 +69,12 @@ static json_t *inference_to_json(const th_told *told, const json_t *card) {
     return json_pack("{s:o, s:o, s:o, s:o}", "device", value_of(card, "device"), "rows",
                      value_of(card, "rows"), "classes", value_of(card, "classes"), "out",
                      th_output_string(told->out));
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "device", value_of(card, "device"), "rows",
-                   value_of(card, "rows"), "classes", value_of(card, "classes"), "loss",
-                   value_of(card, "loss"), "accuracy", value_of(card, "accuracy"), "confusion",
-                   value_of(card, "confusion"));
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
+                   value_of(card, "device"), "rows", value_of(card, "rows"), "classes",
+                   value_of(card, "classes"), "loss", value_of(card, "loss"), "accuracy",
+                   value_of(card, "accuracy"), "confusion", value_of(card, "confusion"), "by_class",
+                   value_of(card, "by_class"), "macro", value_of(card, "macro"), "weighted",
+                   value_of(card, "weighted"));
 }
 
 static void json_tell(const th_told *told, const json_t *card) {
@@ -94,8 +97,10 @@ static bool is_stopped_early(const json_t *card) {
 
 static void early_stop_print(const json_t *card) {
   const json_t *spec = json_object_get(card, "spec");
-  th_output_text("stopped early, after epoch %u of %u: no lower validation loss for %u epochs\n",
-                 epochs_trained(card), count_at(spec, "epochs"),
+  bool by_accuracy = strcmp(text_at(spec, "early_stopping_monitor"), "validation_accuracy") == 0;
+  th_output_text("stopped early, after epoch %u of %u: no %s for %u epochs\n", epochs_trained(card),
+                 count_at(spec, "epochs"),
+                 by_accuracy ? "higher validation accuracy" : "lower validation loss",
                  count_at(spec, "early_stopping_patience"));
 }
 
@@ -143,6 +148,26 @@ static void confusion_print(const json_t *card) {
   }
 }
 
+static void scores_line_print(const char *name, const json_t *scores) {
+  th_output_text("%-8s %9.4f %9.4f %9.4f %9" JSON_INTEGER_FORMAT "\n", name,
+                 number_at(scores, "precision"), number_at(scores, "recall"),
+                 number_at(scores, "f1"), json_integer_value(json_object_get(scores, "support")));
+}
+
+static void scores_print(const json_t *card) {
+  const json_t *classes = json_object_get(card, "by_class");
+  size_t count = json_array_size(classes);
+  if (count < 2 || count > CONFUSION_CLASSES_MAX) return;
+  th_output_text("%-8s %9s %9s %9s %9s\n", "class", "precision", "recall", "F1", "rows");
+  for (size_t c = 0; c < count; c++) {
+    char name[16];
+    snprintf(name, sizeof name, "%zu", c);
+    scores_line_print(name, json_array_get(classes, c));
+  }
+  scores_line_print("macro", json_object_get(card, "macro"));
+  scores_line_print("weighted", json_object_get(card, "weighted"));
+}
+
 static void inference_print(const th_told *told, const json_t *card) {
   if (told->kind == TH_JOB_PREDICT) {
     th_output_text("predicted %u rows, %u classes\nwritten: %s\n", count_at(card, "rows"),
@@ -153,6 +178,7 @@ static void inference_print(const th_told *told, const json_t *card) {
                  th_words_score(number_at(card, "loss")).text,
                  th_words_score(number_at(card, "accuracy")).text);
   confusion_print(card);
+  scores_print(card);
 }
 
 /* ---- either ---- */

@@ -1,6 +1,23 @@
 #include "cli/dataset.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static th_error validation_judge(const th_arguments *arguments) {
+  bool has_data = arguments->validation_data != NULL;
+  bool has_labels = arguments->validation_labels != NULL;
+  if (has_labels && arguments->label_column != NULL)
+    return th_fail(TH_ERR_USAGE,
+                   "--validation-labels and --label-column are both given: the labels come from "
+                   "one place");
+  if (has_labels && !has_data)
+    return th_fail(TH_ERR_USAGE, "--validation-labels is given and --validation-data is missing");
+  if (has_data && !has_labels && arguments->label_column == NULL)
+    return th_fail(TH_ERR_USAGE, "--validation-labels is missing: the labels of %.80s",
+                   arguments->validation_data);
+  return TH_OK;
+}
 
 th_error th_dataset_judge(const th_arguments *arguments, bool has_labels) {
   if (arguments->data == NULL)
@@ -12,7 +29,7 @@ th_error th_dataset_judge(const th_arguments *arguments, bool has_labels) {
     return th_fail(TH_ERR_USAGE,
                    "--labels is missing: the file with the labels, or --label-column NAME if they "
                    "are a column of the data");
-  return TH_OK;
+  return validation_judge(arguments);
 }
 
 /* Told here, where both files can be named; the host could only count. */
@@ -51,6 +68,51 @@ th_error th_dataset_read(const th_arguments *arguments, bool has_labels, th_disp
     th_dataset_fini(&read);
   else
     *dataset = read;
+  return error;
+}
+
+static th_error append_judge(const th_arguments *arguments, const th_dataset *dataset,
+                             const th_dataset *more) {
+  if (more->features.width != dataset->features.width)
+    return th_fail(TH_ERR_DATA, "%s has %u columns and %s %u: both must have the same",
+                   arguments->validation_data, more->features.width, arguments->data,
+                   dataset->features.width);
+  if (more->features.rows > UINT32_MAX)
+    return th_fail(TH_ERR_LIMIT, "%s has %" PRIu64 " rows, more than %" PRIu32,
+                   arguments->validation_data, more->features.rows, UINT32_MAX);
+  return TH_OK;
+}
+
+/* Both are in memory, so that the sum of their sizes is no more than can be counted. */
+static th_error rows_append(th_dataset *dataset, const th_dataset *more) {
+  size_t row_bytes = dataset->features.width * sizeof *dataset->features.values;
+  uint64_t rows = dataset->features.rows + more->features.rows;
+  float *values = realloc(dataset->features.values, rows * row_bytes);
+  if (values != NULL) dataset->features.values = values;
+  int32_t *labels = realloc(dataset->labels.values, rows * sizeof *labels);
+  if (labels != NULL) dataset->labels.values = labels;
+  if (values == NULL || labels == NULL)
+    return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " rows", rows);
+  memcpy(values + dataset->features.rows * dataset->features.width, more->features.values,
+         more->features.rows * row_bytes);
+  memcpy(labels + dataset->labels.rows, more->labels.values, more->labels.rows * sizeof *labels);
+  dataset->features.rows = dataset->labels.rows = rows;
+  return TH_OK;
+}
+
+th_error th_dataset_append_validation(const th_arguments *arguments, th_display *display,
+                                      th_dataset *dataset, uint32_t *appended) {
+  *appended = 0;
+  if (arguments->validation_data == NULL) return TH_OK;
+  th_dataset more = {0};
+  th_arguments named = *arguments;
+  named.data = arguments->validation_data;
+  named.labels = arguments->validation_labels;
+  th_error error = th_dataset_read(&named, true, display, &more);
+  if (error == TH_OK) error = append_judge(arguments, dataset, &more);
+  if (error == TH_OK) error = rows_append(dataset, &more);
+  if (error == TH_OK) *appended = (uint32_t)more.features.rows;
+  th_dataset_fini(&more);
   return error;
 }
 

@@ -27,6 +27,16 @@ th_error th_dataset_judge(const th_arguments *arguments, bool has_labels);
 th_error th_dataset_read(const th_arguments *arguments, bool has_labels, th_display *display,
                          th_dataset *dataset);
 
+/**
+ * Read the rows of --validation-data, as the flags have it for the others, and append them.
+ *
+ * @param appended  [out] how many; 0 without that flag.
+ * @return as th_dataset_read; TH_ERR_DATA if they are of another width; TH_ERR_LIMIT if they are
+ *         more than a specification can count.
+ */
+th_error th_dataset_append_validation(const th_arguments *arguments, th_display *display,
+                                      th_dataset *dataset, uint32_t *appended);
+
 /** Takes an empty one. */
 void th_dataset_fini(th_dataset *dataset);
 

@@ -113,6 +113,28 @@ static th_error flags_to_json(const th_arguments *arguments, json_t *into) {
   return is_whole ? TH_OK : th_fail(TH_ERR_SYSTEM, "no memory for a specification");
 }
 
+static th_error profile_to_json(const th_arguments *arguments, json_t *into) {
+  if (arguments->profile == NULL ||
+      json_object_set_new(into, "profile", json_string(arguments->profile)) == 0)
+    return TH_OK;
+  return th_fail(TH_ERR_USAGE, "--profile is no valid UTF-8 text");
+}
+
+/* Rows of their own validate, and no fraction, not even a profile's. Their number is known only
+ * when they have been read; until then there is at least one. */
+static th_error validation_to_json(const th_arguments *arguments, json_t *into) {
+  if (arguments->validation_data == NULL) return TH_OK;
+  if (json_number_value(json_object_get(into, "validation_split")) > 0 ||
+      json_number_value(json_object_get(into, "validation_rows")) > 0)
+    return th_fail(TH_ERR_USAGE,
+                   "--validation-data is given and validation_split or validation_rows too: the "
+                   "rows that validate come from one place");
+  if (json_object_set_new(into, "validation_split", json_integer(0)) == 0 &&
+      json_object_set_new(into, "validation_rows", json_integer(1)) == 0)
+    return TH_OK;
+  return th_fail(TH_ERR_SYSTEM, "no memory for a specification");
+}
+
 /* The file's object as it is, which the flags are merged into: judged before that, a field that a
  * flag puts right would be an error. What is no object at all is left to th_spec_parse to tell. */
 static th_error file_to_json(const char *path, json_t **object) {
@@ -147,6 +169,8 @@ th_error th_fields_spec(const th_arguments *arguments, th_spec *spec) {
   else
     object = json_object();
   if (error == TH_OK) error = flags_to_json(arguments, object);
+  if (error == TH_OK) error = profile_to_json(arguments, object);
+  if (error == TH_OK) error = validation_to_json(arguments, object);
   if (error == TH_OK) {
     error = object_to_spec(object, spec);
     if (error == TH_ERR_USAGE && arguments->spec != NULL)

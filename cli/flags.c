@@ -161,6 +161,11 @@ static const struct {
     {TH_FLAG_LABEL_COLUMN, offsetof(th_arguments, label_column)},
     {TH_FLAG_MODEL, offsetof(th_arguments, model)},
     {TH_FLAG_RESUME, offsetof(th_arguments, resume)},
+    {TH_FLAG_INIT, offsetof(th_arguments, init)},
+    {TH_FLAG_VALIDATION_DATA, offsetof(th_arguments, validation_data)},
+    {TH_FLAG_VALIDATION_LABELS, offsetof(th_arguments, validation_labels)},
+    {TH_FLAG_PROFILE, offsetof(th_arguments, profile)},
+    {TH_FLAG_HISTORY, offsetof(th_arguments, history)},
     {TH_FLAG_SPEC, offsetof(th_arguments, spec)},
     {TH_FLAG_OUT, offsetof(th_arguments, out)},
 };

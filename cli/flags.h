@@ -14,7 +14,8 @@
 /** What a command line says. Texts are the command line's own; NULL or 0 where nothing was said. */
 typedef struct th_arguments {
   const char *data, *labels, *label_column;
-  const char *model, *resume, *spec, *out;
+  const char *validation_data, *validation_labels;
+  const char *model, *resume, *init, *profile, *spec, *out, *history;
   const char *fields[TH_FIELDS_MAX]; /**< by the index of th_spec_fields */
   uint64_t job;
   bool has_job;
@@ -29,6 +30,11 @@ typedef enum th_flag {
   TH_FLAG_LABEL_COLUMN,
   TH_FLAG_MODEL,
   TH_FLAG_RESUME,
+  TH_FLAG_INIT,
+  TH_FLAG_VALIDATION_DATA,
+  TH_FLAG_VALIDATION_LABELS,
+  TH_FLAG_PROFILE,
+  TH_FLAG_HISTORY,
   TH_FLAG_SPEC,
   TH_FLAG_OUT,
   TH_FLAG_COUNT,

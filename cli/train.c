@@ -5,11 +5,13 @@
 
 #include "cli/commands.h"
 #include "cli/dataset.h"
+#include "cli/epochs.h"
 #include "cli/fields.h"
 #include "cli/follow.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "formats/file.h"
+#include "formats/safetensors.h"
 
 /* All that is wrong with the command line is told before a file is read or a host is asked. */
 static th_error arguments_judge(const th_arguments *arguments) {
@@ -24,7 +26,18 @@ static th_error arguments_judge(const th_arguments *arguments) {
     return th_fail(TH_ERR_USAGE,
                    "--out is missing: the file for the model, without which the training would be "
                    "lost; or --detach leaves the model with the host");
-  return arguments->detach ? TH_OK : th_outcome_judge(TH_JOB_TRAIN, arguments->out);
+  if (arguments->resume != NULL && arguments->init != NULL)
+    return th_fail(TH_ERR_USAGE,
+                   "--resume and --init are both given: a training goes on from a checkpoint or "
+                   "begins with a model");
+  if (arguments->detach && arguments->history != NULL)
+    return th_fail(TH_ERR_USAGE,
+                   "--history %.80s cannot be written: --detach returns before there is one; the "
+                   "model's card has it, too",
+                   arguments->history);
+  error = arguments->history == NULL ? TH_OK : th_file_check_writable(arguments->history);
+  if (error != TH_OK || arguments->detach) return error;
+  return th_outcome_judge(TH_JOB_TRAIN, arguments->out);
 }
 
 /* Asked of the open host, because the environment is the manager's to read. */
@@ -37,22 +50,48 @@ static th_error mode_judge(const th_host *host, const th_arguments *arguments) {
 
 /* What a training needs, read. Everything is freed as soon as the host has it. */
 typedef struct train_inputs {
-  th_buffer spec;
-  th_buffer checkpoint;
+  th_spec fields;
+  th_buffer spec; /* the fields as JSON */
+  th_buffer model; /* or a checkpoint */
   th_dataset dataset;
 } train_inputs;
 
 static void inputs_free(train_inputs *inputs) {
   th_buffer_fini(&inputs->spec);
-  th_buffer_fini(&inputs->checkpoint);
+  th_buffer_fini(&inputs->model);
   th_dataset_fini(&inputs->dataset);
+}
+
+/* The host tells the two apart by what they say they are, and would take one for the other. */
+static th_error model_judge(const char *path, const th_buffer *file, bool wants_checkpoint) {
+  th_safetensors decoded;
+  th_error error = th_safetensors_decode(file->data, file->bytes, &decoded);
+  if (error != TH_OK) return th_fail(error, "%.80s: %s", path, th_error_text());
+  const char *format = th_safetensors_metadata(&decoded, "format");
+  bool is_checkpoint = format != NULL && strcmp(format, TH_CHECKPOINT_FORMAT) == 0;
+  th_safetensors_fini(&decoded);
+  if (is_checkpoint == wants_checkpoint) return TH_OK;
+  return is_checkpoint
+             ? th_fail(TH_ERR_USAGE, "--init %.80s is a checkpoint: --resume goes on from it", path)
+             : th_fail(TH_ERR_USAGE, "--resume %.80s is a model: --init begins with it", path);
+}
+
+static th_error model_read(const th_arguments *arguments, th_buffer *model) {
+  const char *path = arguments->resume != NULL ? arguments->resume : arguments->init;
+  if (path == NULL) return TH_OK;
+  th_error error = th_file_read(path, model);
+  return error == TH_OK ? model_judge(path, model, arguments->resume != NULL) : error;
 }
 
 static th_error inputs_read(const th_arguments *arguments, th_display *display,
                             train_inputs *inputs) {
-  th_error error = TH_OK;
-  if (arguments->resume != NULL) error = th_file_read(arguments->resume, &inputs->checkpoint);
-  return error == TH_OK ? th_dataset_read(arguments, true, display, &inputs->dataset) : error;
+  th_error error = model_read(arguments, &inputs->model);
+  if (error == TH_OK) error = th_dataset_read(arguments, true, display, &inputs->dataset);
+  if (error != TH_OK) return error;
+  uint32_t appended;
+  error = th_dataset_append_validation(arguments, display, &inputs->dataset, &appended);
+  if (appended > 0) inputs->fields.validation_rows = appended;
+  return error == TH_OK ? th_spec_format(&inputs->fields, &inputs->spec) : error;
 }
 
 static th_error job_start(th_host *host, const th_arguments *arguments, const train_inputs *inputs,
@@ -64,8 +103,8 @@ static th_error job_start(th_host *host, const th_arguments *arguments, const tr
       .width = inputs->dataset.features.width,
       .features = inputs->dataset.features.values,
       .labels = inputs->dataset.labels.values,
-      .model = inputs->checkpoint.data,
-      .model_bytes = inputs->checkpoint.bytes,
+      .model = inputs->model.data,
+      .model_bytes = inputs->model.bytes,
       .detach = arguments->detach,
   };
   return th_follow_start(host, &request, display, job);
@@ -80,6 +119,17 @@ static void detached_tell(uint64_t number) {
                  "trainhost status %" PRIu64 " shows it, trainhost result %" PRIu64
                  " --wait --out FILE fetches the model\n",
                  number, number, number);
+}
+
+/* The history first, while the host still has its card; a model is worth more than its history, so
+ * that one which cannot be written is told when the model is safe. */
+static th_error outcome_take(th_host *host, th_job *job, th_result *result,
+                             const th_arguments *arguments) {
+  bool has_history = arguments->history != NULL && !result->is_checkpoint;
+  th_error history = TH_OK;
+  if (has_history) history = th_epochs_write(result->card, result->card_bytes, arguments->history);
+  th_error error = th_outcome_take(host, job, result, arguments->out);
+  return error != TH_OK ? error : history;
 }
 
 static th_error train_with(th_host *host, const th_arguments *arguments, train_inputs *inputs) {
@@ -97,7 +147,7 @@ static th_error train_with(th_host *host, const th_arguments *arguments, train_i
     detached_tell(th_job_number(job));
   } else {
     error = th_follow_end(job, &display, TH_FOLLOW_CANCELS, &result);
-    if (error == TH_OK) error = th_outcome_take(host, job, &result, arguments->out);
+    if (error == TH_OK) error = outcome_take(host, job, &result, arguments);
     th_result_fini(&result);
   }
   th_job_close(job);
@@ -106,11 +156,9 @@ static th_error train_with(th_host *host, const th_arguments *arguments, train_i
 
 /* The host is asked before the data are read: if it is absent, that is known at once. */
 static th_error run(const th_arguments *arguments) {
-  th_spec spec;
   th_host host = {0};
   train_inputs inputs = {0};
-  th_error error = th_fields_spec(arguments, &spec);
-  if (error == TH_OK) error = th_spec_format(&spec, &inputs.spec);
+  th_error error = th_fields_spec(arguments, &inputs.fields);
   if (error == TH_OK) error = arguments_judge(arguments);
   if (error == TH_OK) error = th_host_open(&host);
   if (error == TH_OK) error = mode_judge(&host, arguments);
@@ -124,7 +172,15 @@ static const struct argp_option rows[] = {
     TH_ROW_DATA,
     TH_ROW_LABELS,
     TH_ROW_LABEL_COLUMN("Take the labels from this column of the data, a CSV file with a header"),
+    {"validation-data", TH_FLAG_VALIDATION_DATA, "FILE", 0,
+     "Validate on these rows instead of a part of the data", 1},
+    {"validation-labels", TH_FLAG_VALIDATION_LABELS, "FILE", 0, "Their labels", 1},
+    {"init", TH_FLAG_INIT, "FILE", 0, "Begin with the parameters of this model", 1},
     {"resume", TH_FLAG_RESUME, "FILE", 0, "Go on from this checkpoint, with the same data", 1},
+    {"history", TH_FLAG_HISTORY, "FILE", 0,
+     "Write losses, accuracies and rate of each epoch as CSV", 2},
+    {"profile", TH_FLAG_PROFILE, "NAME", 0,
+     "Start from the values of a profile, ktrdr; other fields take precedence", 2},
     {"spec", TH_FLAG_SPEC, "FILE", 0,
      "Read the fields below from this JSON file; flags take precedence", 2},
     TH_ROW_OUT(
