@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Write golden.txt: what PyTorch, in float64, makes of a small net after 1 and after 100 steps, with
-every loss, optimizer and activation together.
+every loss, optimizer and activation together, and of some after 1,000.
 
 Needs PyTorch (Debian: python3-torch). Run as `./golden.py > golden.txt`; the tests read the file,
 so they need no Python. Shuffle and dropout are off: their random numbers are not PyTorch's.
@@ -36,8 +36,8 @@ OPTIMIZERS = {
         lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
     "optimizer=sgd learning_rate=0.1 momentum=0.5 clip_norm=0.2":
         lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5),
-    "optimizer=sgd learning_rate=0.5 clip_value=0.02":
-        lambda p: torch.optim.SGD(p, lr=0.5),
+    "optimizer=sgd learning_rate=0.1 clip_value=0.02":
+        lambda p: torch.optim.SGD(p, lr=0.1),
     "optimizer=rmsprop learning_rate=0.001 weight_decay=0.01":
         lambda p: torch.optim.RMSprop(p, lr=0.001, weight_decay=0.01),
     "optimizer=rmsprop learning_rate=0.001 rho=0.9 epsilon=1e-6 momentum=0.5":
@@ -70,6 +70,10 @@ LOSSES = {
         lambda z, y: functional.binary_cross_entropy_with_logits(
             z[:, 0], (y % 2).double(), pos_weight=torch.tensor(3.0).double()),
 }
+
+
+STEPS, LONG = (1, 100), (1000,)
+LONG_CASES = [("loss=cross_entropy", "relu"), ("loss=cross_entropy", "gelu")]
 
 
 def net(activation, outputs):
@@ -136,7 +140,7 @@ def main():
             print(fields)
             for activation in ACTIVATIONS:
                 numbers = []
-                for steps in (1, 100):
+                for steps in STEPS + (LONG if (loss, activation) in LONG_CASES else ()):
                     model = net(activation, 1 if "binary" in loss else CLASSES)
                     load(model, start)
                     numbers += train(model, fields, loss_of, features, labels, steps)
