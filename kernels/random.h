@@ -24,6 +24,7 @@ enum {
   TH_RANDOM_PARAMETERS = 0x70000001,
   TH_RANDOM_SHUFFLE = 0x70000002,
   TH_RANDOM_SPLIT = 0x70000003,
+  TH_RANDOM_IMPORTANCE = 0x70000004,
 };
 
 /** The block of 128 random bits at a counter. The key is the seed. */

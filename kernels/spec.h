@@ -120,6 +120,7 @@ typedef struct th_spec {
   th_monitor early_stopping_monitor;
   uint32_t early_stopping_patience; /**< epochs without a better one; 0: never stop */
   double early_stopping_min_delta;
+  bool importance; /**< of each feature, by the validation rows */
   bool restore_best; /**< the result is the best epoch's model, not the last's */
   uint64_t seed;
 } th_spec;

@@ -71,6 +71,10 @@ static th_error validation_judge(const th_spec *spec) {
         "early_stopping_patience is %u and validation_split is 0: without validation rows "
         "nothing could stop the training; set validation_split, to 0.2 say",
         spec->early_stopping_patience);
+  if (spec->importance && spec->validation_split == 0 && spec->validation_rows == 0)
+    return th_fail(TH_ERR_USAGE,
+                   "importance is true and validation_split is 0: a feature's importance is what "
+                   "validation loses without it; set validation_split, to 0.2 say");
   if (spec->validation_split > 0 && spec->validation_rows > 0)
     return th_fail(TH_ERR_USAGE,
                    "validation_split is %g and validation_rows %u: rows are kept for validation by "

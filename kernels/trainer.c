@@ -380,6 +380,47 @@ static bool is_confused(const th_trainer *trainer) {
          trainer->confused_rows == trainer->split.validation_rows;
 }
 
+/* Made at the end, of the parameters that the result will have. */
+static th_error importance_create(th_trainer *trainer) {
+  uint64_t count = trainer->model.parameters;
+  float *parameters = malloc(count * sizeof *parameters);
+  if (parameters == NULL)
+    return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " parameters", count);
+  th_engine_state state = {.parameters = parameters};
+  th_importance_plan plan = {.backend = trainer->device.backend,
+                             .spec = &trainer->spec,
+                             .model = &trainer->model,
+                             .data = &trainer->data,
+                             .split = &trainer->split,
+                             .standard = &trainer->standard,
+                             .parameters = parameters};
+  th_error error = trainer->device.backend->read(trainer->engine, &state);
+  if (error == TH_OK) error = th_importance_create(&plan, &trainer->importance);
+  free(parameters);
+  return error;
+}
+
+static th_error features_weigh(th_trainer *trainer, th_team *team) {
+  th_error error = trainer->importance == NULL ? importance_create(trainer) : TH_OK;
+  if (error == TH_OK) error = th_importance_advance(trainer->importance, team);
+  trainer->told_ns = th_clock_now_ns();
+  return error;
+}
+
+static bool is_weighed(const th_trainer *trainer) {
+  return !trainer->spec.importance ||
+         (trainer->importance != NULL && th_importance_is_done(trainer->importance));
+}
+
+/* Nothing is left to train and nothing to be said of the result. */
+static bool is_done(const th_trainer *trainer) {
+  return is_over(trainer) && is_confused(trainer) && is_weighed(trainer);
+}
+
+static th_error result_judge(th_trainer *trainer, th_team *team) {
+  return is_confused(trainer) ? features_weigh(trainer, team) : rows_confuse(trainer, team);
+}
+
 th_error th_trainer_advance(th_trainer *trainer, th_team *team, int64_t until_ns) {
   if (trainer->told_ns == 0) trainer->told_ns = th_clock_now_ns();
   while (!is_over(trainer)) {
@@ -387,13 +428,12 @@ th_error th_trainer_advance(th_trainer *trainer, th_team *team, int64_t until_ns
                                                                  : steps_train(trainer, team);
     if (error != TH_OK) return error;
     observer_tell(trainer);
-    if (trainer->told_ns >= until_ns && !(is_over(trainer) && is_confused(trainer)))
-      return TH_ERR_AGAIN;
+    if (trainer->told_ns >= until_ns && !is_done(trainer)) return TH_ERR_AGAIN;
   }
-  while (!is_confused(trainer)) {
-    th_error error = rows_confuse(trainer, team);
+  while (!is_done(trainer)) {
+    th_error error = result_judge(trainer, team);
     if (error != TH_OK) return error;
-    if (trainer->told_ns >= until_ns && !is_confused(trainer)) return TH_ERR_AGAIN;
+    if (trainer->told_ns >= until_ns && !is_done(trainer)) return TH_ERR_AGAIN;
   }
   return TH_OK;
 }
@@ -405,6 +445,7 @@ const th_history *th_trainer_history(const th_trainer *trainer) {
 void th_trainer_destroy(th_trainer *trainer) {
   if (trainer == NULL) return;
   if (trainer->engine != NULL) trainer->device.backend->destroy(trainer->engine);
+  th_importance_destroy(trainer->importance);
   th_history_fini(&trainer->history);
   th_confusion_fini(&trainer->confusion);
   free(trainer->logits);

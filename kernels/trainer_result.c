@@ -89,20 +89,26 @@ static json_t *validation_to_json(const th_trainer *trainer) {
   return NULL;
 }
 
+/* A number for each feature; null if it was not asked for. */
+static json_t *importance_to_json(const th_trainer *trainer) {
+  bool is_there = trainer->importance != NULL && th_importance_is_done(trainer->importance);
+  return is_there ? th_importance_to_json(trainer->importance) : json_null();
+}
+
 static th_error card_print(const th_trainer *trainer, th_buffer *card) {
   const th_place *place = &trainer->place;
   json_t *spec = spec_to_json(&trainer->spec);
   /* Taken from there because a large seed is written as a text. */
   json_t *seed = json_incref(json_object_get(spec, "seed"));
   json_t *json = json_pack(
-      "{s:s, s:o, s:I, s:o, s:o, s:o, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "format",
+      "{s:s, s:o, s:I, s:o, s:o, s:o, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "format",
       "trainhost-card-1", "architecture", architecture_to_json(trainer), "parameters",
       (json_int_t)trainer->model.parameters, "spec", spec, "seed", seed, "data",
       data_to_json(trainer), "device", trainer->device.name, "engine",
       trainer->device.backend->name, "stop_reason", stop_reason_name(place->stop_reason),
       "best_epoch", (int)place->best.epoch, "metrics", metrics_to_json(trainer), "validation",
-      validation_to_json(trainer), "history", history_to_json(&trainer->history),
-      "training_seconds", th_card_number(place->seconds));
+      validation_to_json(trainer), "importance", importance_to_json(trainer), "history",
+      history_to_json(&trainer->history), "training_seconds", th_card_number(place->seconds));
   return th_card_print(json, card);
 }
 

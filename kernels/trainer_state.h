@@ -6,6 +6,7 @@
 #include "kernels/confusion.h"
 #include "kernels/data.h"
 #include "kernels/history.h"
+#include "kernels/importance.h"
 #include "kernels/model.h"
 #include "kernels/pace.h"
 #include "kernels/schedule.h"
@@ -45,6 +46,7 @@ struct th_trainer {
   th_place place;
   th_confusion confusion; /**< of the validation rows, by the result's model; empty without any */
   uint32_t confused_rows; /**< counted in it so far */
+  th_importance *importance; /**< NULL before the end, or if not asked for */
   th_real *logits; /**< [rows_at_once, classes] for that count */
   th_history history;
   th_pace rows_pace; /**< training rows */

@@ -55,6 +55,7 @@ static void setup(void) {
   spec.validation_split = 0.25;
   spec.split = TH_SPLIT_STRATIFIED;
   spec.standardize = true;
+  spec.importance = true;
   cr_assert_eq(th_device_open("cpu", &device), TH_OK);
   trainer = fixture_trainer(&spec, &data);
   fixture_finish(trainer);

@@ -190,6 +190,7 @@ Test(spec, fields_that_do_not_go_together_are_refused) {
   assert_refused("{\"early_stopping_patience\": 3}", "validation_split");
   assert_refused("{\"warmup_steps\": 3, \"warmup_epochs\": 1}", "one length");
   assert_refused("{\"warmup_epochs\": 10}", "no epoch");
+  assert_refused("{\"importance\": true}", "validation_split");
   assert_refused("{\"validation_rows\": 5, \"validation_split\": 0.1}", "by number");
   assert_refused("{\"learning_rate\": 0.1, \"min_learning_rate\": 0.2}", "cannot fall");
   assert_refused("{\"momentum\": 0.9, \"optimizer\": \"adam\"}", "sgd");
