@@ -60,7 +60,7 @@ typedef enum th_phase {
 typedef enum th_stop_reason {
   TH_STOP_NONE = 0, /**< it has not */
   TH_STOP_EPOCHS = 1, /**< every epoch asked for was trained */
-  TH_STOP_EARLY = 2, /**< the validation loss no longer fell; see early_stopping_patience */
+  TH_STOP_EARLY = 2, /**< validation no longer got better; see early_stopping_monitor */
 } th_stop_reason;
 
 /**
@@ -79,7 +79,7 @@ typedef struct th_progress {
   uint32_t epochs; /**< planned; equals epoch after an early stop */
   uint32_t step; /**< batches done in this epoch */
   uint32_t steps; /**< batches in an epoch */
-  uint32_t best_epoch; /**< lowest validation loss (training loss without validation) */
+  uint32_t best_epoch; /**< by early_stopping_monitor */
   uint32_t history_stride; /**< 1: history holds every epoch; n: every n-th, it was thinned */
   uint64_t received_bytes;
   uint64_t expected_bytes;

@@ -20,15 +20,14 @@ static void report_trainer(th_run *run) {
 }
 
 static th_error training_prepare(th_run *run) {
-  const th_run_array *checkpoint = &run->model;
+  const th_run_array *begin = &run->model;
   th_trainer *trainer;
   th_error error =
       th_trainer_create(&run->spec, &run->data, run->device, th_run_observe, run, &trainer);
   if (error != TH_OK) return error;
   /* Known to the run only from here on: th_run_observe asks it for its history. */
   run->trainer = trainer;
-  if (checkpoint->bytes > 0)
-    error = th_trainer_continue(trainer, checkpoint->data, (size_t)checkpoint->bytes);
+  if (begin->bytes > 0) error = th_trainer_continue(trainer, begin->data, (size_t)begin->bytes);
   if (error != TH_OK) return error;
   report_trainer(run);
   th_run_enter(run, TH_PHASE_TRAINING);

@@ -39,7 +39,8 @@ static th_error labels_judge(const th_run_request *request) {
   return th_fail(TH_ERR_DATA, "a prediction takes no labels; evaluate, or leave them out");
 }
 
-/* A training may begin anew or go on from a checkpoint; the others have nothing to do without. */
+/* A training may begin anew, with a model, or go on from a checkpoint; the others have nothing to
+ * do without. */
 static th_error model_judge(const th_run_request *request) {
   if (request->kind == TH_JOB_TRAIN || request->array_bytes[TH_ARRAY_MODEL] > 0) return TH_OK;
   return th_fail(TH_ERR_DATA, "the model is missing: send the safetensors file to %s with",

@@ -18,7 +18,7 @@
 typedef enum th_array {
   TH_ARRAY_FEATURES, /**< float32 [rows, width] */
   TH_ARRAY_LABELS, /**< int32 [rows] */
-  TH_ARRAY_MODEL, /**< a safetensors file: the model to apply, or the checkpoint to go on from */
+  TH_ARRAY_MODEL, /**< a safetensors file: the model to apply or to begin with, or a checkpoint */
 } th_array;
 
 enum { TH_ARRAY_COUNT = 3 };

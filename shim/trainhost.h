@@ -197,8 +197,8 @@ typedef struct th_job_request {
   uint32_t width; /**< features a row */
   const float *features; /**< [rows, width] */
   const int32_t *labels; /**< [rows], classes counted from 0; NULL to predict */
-  const void *model; /**< a safetensors file: to evaluate or predict with; training: a checkpoint to
-                        go on from */
+  const void *model; /**< a safetensors file: to evaluate or predict with; training: a model to
+                        begin with or a checkpoint to go on from; NULL: neither */
   size_t model_bytes;
   bool detach; /**< the job goes on when the session ends; th_job_attach finds it again */
   const th_job *data_of; /**< NULL: own arrays; else a job of this adapter whose features and labels
