@@ -127,6 +127,7 @@ Test(loss, one_logit_is_predicted_as_two_whose_first_is_zero) {
   }
   cr_expect_gt(correct, FIXTURE_ROWS * 9 / 10);
   th_features_fini(&logits);
+  th_buffer_fini(&output);
   th_trainer_destroy(trainer);
   th_buffer_fini(&model);
   th_buffer_fini(&card);
