@@ -42,8 +42,10 @@ static double rate_at(const th_schedule *schedule, uint32_t epochs, uint32_t epo
   switch (spec->schedule) {
     case TH_SCHEDULE_CONSTANT:
       return spec->learning_rate;
-    case TH_SCHEDULE_STEP:
-      return spec->learning_rate * pow(spec->gamma, epoch / spec->step_size);
+    case TH_SCHEDULE_STEP: {
+      uint32_t cuts = epoch / spec->step_size;
+      return spec->learning_rate * pow(spec->gamma, cuts);
+    }
     case TH_SCHEDULE_EXPONENTIAL:
       return spec->learning_rate * pow(spec->gamma, epoch);
     case TH_SCHEDULE_COSINE:

@@ -351,9 +351,11 @@ Test(trainer, knows_which_feature_it_goes_by) {
   th_spec spec = fixture_spec();
   th_data data = fixture_data();
   for (uint32_t i = 0; i < FIXTURE_ROWS * FIXTURE_WIDTH; i++)
-    features[i] = i % FIXTURE_WIDTH == 0   ? (float)data.labels[i / FIXTURE_WIDTH]
-                  : i % FIXTURE_WIDTH == 1 ? 7
-                                           : 0.01F * data.features[i];
+    features[i] = 0.01F * data.features[i];
+  for (uint32_t r = 0; r < FIXTURE_ROWS; r++) {
+    features[r * FIXTURE_WIDTH] = (float)data.labels[r];
+    features[r * FIXTURE_WIDTH + 1] = 7;
+  }
   data.features = features;
   spec.hidden[0] = spec.hidden[1] = 16;
   spec.batch_size = 20;
