@@ -50,8 +50,8 @@ static json_t *head_to_json(const th_told *told) {
                    th_words_kind(told->kind), "mode", told->mode);
 }
 
-/* What a script needs without opening the card: flat, so that one jq word finds each. */
-static json_t *train_to_json(const th_told *told, const json_t *card) {
+/* Flat, so that one jq word finds each. */
+json_t *th_card_train_to_json(const th_told *told, const json_t *card) {
   const json_t *metrics = json_object_get(card, "metrics");
   return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
                    value_of(card, "device"), "epochs", (json_int_t)epochs_trained(card),
@@ -79,8 +79,8 @@ static json_t *inference_to_json(const th_told *told, const json_t *card) {
 
 static void json_tell(const th_told *told, const json_t *card) {
   json_t *object = head_to_json(told);
-  json_t *rest =
-      told->kind == TH_JOB_TRAIN ? train_to_json(told, card) : inference_to_json(told, card);
+  json_t *rest = told->kind == TH_JOB_TRAIN ? th_card_train_to_json(told, card)
+                                            : inference_to_json(told, card);
   if (object != NULL && (rest == NULL || json_object_update(object, rest) != 0)) {
     json_decref(object);
     object = NULL;

@@ -2,6 +2,7 @@
 #ifndef TH_CLI_CARD_H
 #define TH_CLI_CARD_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,10 @@ typedef struct th_told {
 /** Tell the result. @return TH_OK; TH_ERR_PROTOCOL if the card is not the JSON that it should be.
  */
 th_error th_card_tell(const th_told *told, const char *card, size_t bytes);
+
+/** What a script needs of a training without opening its card, owned by the caller. @return NULL
+ * without memory. */
+json_t *th_card_train_to_json(const th_told *told, const json_t *card);
 
 /** Tell that it is a checkpoint. */
 void th_card_tell_checkpoint(const th_told *told);

@@ -11,6 +11,7 @@ extern const th_command th_command_ping;
 extern const th_command th_command_predict;
 extern const th_command th_command_result;
 extern const th_command th_command_status;
+extern const th_command th_command_sweep;
 extern const th_command th_command_train;
 
 #endif

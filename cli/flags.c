@@ -125,15 +125,19 @@ static error_t number_read(const char *what, const char *text, uint64_t most, ui
   return 0;
 }
 
-static error_t count_take(const char *text, th_arguments *arguments) {
+static error_t count_take(const char *flag, const char *text, uint32_t *count) {
   enum { COUNT_MAX = 1000000 };
-  uint64_t count = 0;
-  error_t error = number_read("--count", text, COUNT_MAX, &count);
-  arguments->count = (uint32_t)count;
+  uint64_t number = 0;
+  error_t error = number_read(flag, text, COUNT_MAX, &number);
+  *count = (uint32_t)number;
   return error;
 }
 
 static error_t word_take(const th_command *command, const char *text, th_arguments *arguments) {
+  if (command->file != NULL && arguments->file == NULL) {
+    arguments->file = text;
+    return 0;
+  }
   if (command->job == TH_JOB_ARGUMENT_NONE || arguments->has_job) {
     (void)th_fail(TH_ERR_USAGE, "%s: \"%.60s\" is one word too many; flags begin with --",
                   command->name, text);
@@ -143,8 +147,14 @@ static error_t word_take(const th_command *command, const char *text, th_argumen
   return number_read("a job's number", text, UINT64_MAX, &arguments->job);
 }
 
-/* Nothing was said of a job, although the command is about one. */
+/* Nothing was said of a file or a job, although the command is about one. */
 static error_t end_judge(const th_command *command, const th_arguments *arguments) {
+  if (command->file != NULL && arguments->file == NULL) {
+    (void)th_fail(TH_ERR_USAGE,
+                  "%s: the file %s is missing; trainhost %s --help says what is in it",
+                  command->name, command->file, command->name);
+    return EINVAL;
+  }
   if (command->job != TH_JOB_ARGUMENT_REQUIRED || arguments->has_job) return 0;
   (void)th_fail(TH_ERR_USAGE, "%s: the job's number is missing; trainhost status lists the jobs",
                 command->name);
@@ -168,6 +178,7 @@ static const struct {
     {TH_FLAG_HISTORY, offsetof(th_arguments, history)},
     {TH_FLAG_SPEC, offsetof(th_arguments, spec)},
     {TH_FLAG_OUT, offsetof(th_arguments, out)},
+    {TH_FLAG_OUT_DIR, offsetof(th_arguments, out_dir)},
 };
 
 static bool text_take(int flag, const char *text, th_arguments *arguments) {
@@ -192,7 +203,9 @@ static error_t flag_take(int key, char *text, struct argp_state *state) {
   if (text_take(key, text, arguments)) return 0;
   switch (key) {
     case TH_FLAG_COUNT:
-      return count_take(text, arguments);
+      return count_take("--count", text, &arguments->count);
+    case TH_FLAG_JOBS:
+      return count_take("--jobs", text, &arguments->jobs);
     case TH_FLAG_DETACH:
       arguments->detach = true;
       return 0;
@@ -254,11 +267,12 @@ th_error th_flags_parse(const th_command *command, int argc, char **argv, th_arg
   const struct argp fields = {.options = th_fields_rows(), .parser = field_take};
   const struct argp_child children[] = {
       {.argp = &output}, {.argp = command->has_fields ? &fields : NULL}, {0}};
-  const struct argp parser = {.options = command->rows,
-                              .parser = flag_take,
-                              .args_doc = words[command->job],
-                              .doc = command->doc,
-                              .children = children};
+  const struct argp parser = {
+      .options = command->rows,
+      .parser = flag_take,
+      .args_doc = command->file != NULL ? command->file : words[command->job],
+      .doc = command->doc,
+      .children = children};
   flag_reading reading = {command, arguments};
   return argp_parse(&parser, argc, argv, 0, NULL, &reading) == 0 ? TH_OK : TH_ERR_USAGE;
 }

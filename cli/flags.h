@@ -15,11 +15,13 @@
 typedef struct th_arguments {
   const char *data, *labels, *label_column;
   const char *validation_data, *validation_labels;
-  const char *model, *resume, *init, *profile, *spec, *out, *history;
+  const char *model, *resume, *init, *profile, *spec, *out, *out_dir, *history;
+  const char *file; /**< the word that is no flag, of a command that takes one */
   const char *fields[TH_FIELDS_MAX]; /**< by the index of th_spec_fields */
   uint64_t job;
   bool has_job;
   uint32_t count;
+  uint32_t jobs;
   bool detach, watch, wait;
 } th_arguments;
 
@@ -37,7 +39,9 @@ typedef enum th_flag {
   TH_FLAG_HISTORY,
   TH_FLAG_SPEC,
   TH_FLAG_OUT,
+  TH_FLAG_OUT_DIR,
   TH_FLAG_COUNT,
+  TH_FLAG_JOBS,
   TH_FLAG_DETACH,
   TH_FLAG_WATCH,
   TH_FLAG_WAIT,
@@ -76,6 +80,7 @@ typedef struct th_command {
   const struct argp_option *rows; /**< beside --json and --quiet, which all have; NULL: none */
   bool has_fields; /**< takes the fields of a specification as flags, too */
   th_job_argument job;
+  const char *file; /**< the file that it takes beside its flags, for the help; NULL: none */
   th_error (*run)(const th_arguments *arguments);
 } th_command;
 

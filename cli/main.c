@@ -7,8 +7,9 @@
 #include "cli/output.h"
 
 static const th_command *const commands[] = {
-    &th_command_train,  &th_command_evaluate, &th_command_predict, &th_command_ping,
-    &th_command_status, &th_command_cancel,   &th_command_result,  &th_command_forget,
+    &th_command_train,   &th_command_sweep,  &th_command_evaluate,
+    &th_command_predict, &th_command_ping,   &th_command_status,
+    &th_command_cancel,  &th_command_result, &th_command_forget,
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -12,8 +12,9 @@ set(knows_ipc ipc base)
 set(knows_shim shim ipc base)
 set(knows_shim/local shim runs kernels base)
 set(knows_hostd hostd ipc runs kernels formats base)
-# The command line is a client like any other; of the kernels it knows the specification alone.
-set(knows_cli cli shim formats base kernels/spec.h)
+# The command line is a client like any other; of the kernels it knows the specification, and how
+# data are digested.
+set(knows_cli cli shim formats base kernels/spec.h kernels/data.h)
 
 set(broken 0)
 set(includes_seen 0)
