@@ -20,6 +20,9 @@
 
 enum { RUNS_DEFAULT = 15, RUNS_MAX = 1000, EPOCHS_MAX = 64, SGEMM_SIZE = 2048 };
 
+/* Running processes on average: what a machine shows that does nothing but this. */
+#define LOAD_QUIET 0.5
+
 /* A comparison. The peer is told its name and decides on the way it is written. */
 typedef struct training_case {
   const char *name;
@@ -229,6 +232,15 @@ static error_t option_take(int key, char *text, struct argp_state *state) {
   }
 }
 
+/* Threads that wait for each other lose far more to other work than one thread does, and the two
+ * sides do not lose alike. */
+static void load_warn(void) {
+  double load;
+  if (getloadavg(&load, 1) == 1 && load > LOAD_QUIET)
+    fprintf(stderr, "Other work runs on this machine (load %.1f): do not trust the ratios.\n",
+            load);
+}
+
 int main(int argc, char **argv) {
   static const struct argp_option flags[] = {
       {"runs", 'n', "N", 0, "Let the sides take N turns (default 15)", 0},
@@ -243,6 +255,7 @@ int main(int argc, char **argv) {
                                          "it, runs the script PEER."};
   options chosen = {.runs = RUNS_DEFAULT, .only = ""};
   argp_parse(&parser, argc, argv, 0, NULL, &chosen);
+  load_warn();
   th_report_row report[2 * CASES];
   uint32_t rows = 0;
   for (uint32_t i = 0; i < CASES; i++)
