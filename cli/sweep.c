@@ -218,8 +218,8 @@ static th_error job_end(sweep_state *sweep, const sweep_job *ended) {
   th_result result = {0};
   th_error error = th_host_judge(th_job_result(ended->job, &result));
   if (is_of_host(error)) return error;
-  /* What was canceled has no place in the table: a next run trains it. */
-  bool is_canceled = error == TH_ERR_CANCELED;
+  /* What an interrupt canceled has no place in the table: a next run trains it. */
+  bool is_canceled = error == TH_ERR_CANCELED && th_interrupt_came();
   if (error == TH_OK)
     error = trial_keep(sweep, ended->index, &result);
   else
@@ -229,13 +229,10 @@ static th_error job_end(sweep_state *sweep, const sweep_job *ended) {
   th_display_clear(&sweep->display);
   if (!is_canceled)
     th_results_tell_row(&sweep->results, ended->index, sweep->display.form == TH_DISPLAY_LINES);
-  if (ended->job == sweep->keeper) return TH_OK;
-  error = th_host_judge(th_job_forget(ended->job));
-  th_job_close(ended->job);
-  return error;
+  return ended->job == sweep->keeper ? TH_OK : th_host_judge(th_job_forget(ended->job));
 }
 
-/* Its events are only counted: what they tell, the progress tells newer. */
+/* Of its events only the last counts: what the others tell, the progress tells newer. */
 static th_error job_is_over(th_job *job, bool *is_over) {
   th_event event;
   th_error error;
@@ -252,10 +249,10 @@ static th_error jobs_look(sweep_state *sweep) {
     th_error error = job_is_over(sweep->active[i].job, &is_over);
     if (error != TH_OK) return error;
     if (!is_over) continue;
-    sweep_job ended = sweep->active[i];
-    sweep->active[i] = sweep->active[--sweep->active_count];
-    error = job_end(sweep, &ended);
+    error = job_end(sweep, &sweep->active[i]);
     if (error != TH_OK) return error;
+    if (sweep->active[i].job != sweep->keeper) th_job_close(sweep->active[i].job);
+    sweep->active[i] = sweep->active[--sweep->active_count];
   }
   return TH_OK;
 }

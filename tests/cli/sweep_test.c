@@ -266,6 +266,25 @@ Test(sweep_host, an_interrupt_keeps_what_is_finished_and_leaves_no_job) {
   test_run_free(&status);
 }
 
+Test(sweep_host, a_combination_canceled_by_another_is_told_as_such) {
+  test_file_write("grid.json", "{\"grid\": {\"epochs\": [1, 1000000]}}");
+  test_process process = test_trainhost_start(SWEEP " --json");
+  test_process_await(&process, "\"event\":\"trial\",\"number\":1");
+  test_run cancel = test_trainhost("cancel 2");
+  cr_assert_eq(cancel.exit_status, 0, "%s", cancel.err);
+  test_run_free(&cancel);
+  test_run run = test_process_end(&process);
+  cr_assert_eq(run.exit_status, 130, "%d: %s", run.exit_status, run.err);
+  assert_holds(run.out, "1 of 2 combinations failed");
+  test_run_free(&run);
+}
+
+Test(sweep, a_model_that_cannot_be_written_ends_it) {
+  test_file_write("grid.json", "{\"grid\": {\"epochs\": [1, 1000000]}}");
+  cr_assert_eq(system("mkdir -p out/001-epochs-1.safetensors"), 0);
+  assert_fails(test_trainhost(SWEEP), 74, "001-epochs-1.safetensors");
+}
+
 Test(sweep_host, the_hosts_death_ends_it_and_the_next_run_goes_on) {
   test_file_write("grid.json", "{\"grid\": {\"epochs\": [1, 1000000]}}");
   test_process process = test_trainhost_start(SWEEP " --json");
