@@ -115,6 +115,8 @@ typedef struct th_spec {
   double validation_split; /**< fraction of the rows, in [0, 1) */
   th_split_kind split;
   uint32_t validation_rows; /**< the last ones, instead of a fraction; 0: by validation_split */
+  uint32_t folds; /**< parts for cross-validation, instead of a fraction; 0: none */
+  uint32_t fold; /**< which of them validates, from 1 */
   bool standardize; /**< inputs, by the training rows' mean and deviation */
   bool shuffle;
   th_monitor early_stopping_monitor;

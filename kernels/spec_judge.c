@@ -63,15 +63,30 @@ static th_error rate_judge(const th_spec *spec) {
   return TH_OK;
 }
 
+static th_error folds_judge(const th_spec *spec) {
+  if (spec->folds == 1)
+    return th_fail(TH_ERR_USAGE,
+                   "folds is 1: at least 2 are needed to train on one and validate on another");
+  if (spec->fold > 1 && spec->fold > spec->folds)
+    return th_fail(TH_ERR_USAGE, "fold is %u and folds %u: there is no such fold", spec->fold,
+                   spec->folds);
+  if (spec->folds > 0 && (spec->validation_split > 0 || spec->validation_rows > 0))
+    return th_fail(TH_ERR_USAGE,
+                   "folds is %u, validation_split %g and validation_rows %u: rows are kept for "
+                   "validation in one way; set the others to 0",
+                   spec->folds, spec->validation_split, spec->validation_rows);
+  return TH_OK;
+}
+
 static th_error validation_judge(const th_spec *spec) {
-  if (spec->early_stopping_patience > 0 && spec->validation_split == 0 &&
-      spec->validation_rows == 0)
+  bool is_validated = spec->validation_split > 0 || spec->validation_rows > 0 || spec->folds > 0;
+  if (spec->early_stopping_patience > 0 && !is_validated)
     return th_fail(
         TH_ERR_USAGE,
         "early_stopping_patience is %u and validation_split is 0: without validation rows "
         "nothing could stop the training; set validation_split, to 0.2 say",
         spec->early_stopping_patience);
-  if (spec->importance && spec->validation_split == 0 && spec->validation_rows == 0)
+  if (spec->importance && !is_validated)
     return th_fail(TH_ERR_USAGE,
                    "importance is true and validation_split is 0: a feature's importance is what "
                    "validation loses without it; set validation_split, to 0.2 say");
@@ -80,7 +95,7 @@ static th_error validation_judge(const th_spec *spec) {
                    "validation_split is %g and validation_rows %u: rows are kept for validation by "
                    "fraction or by number; set one of them to 0",
                    spec->validation_split, spec->validation_rows);
-  return TH_OK;
+  return folds_judge(spec);
 }
 
 th_error th_spec_judge(const th_spec *spec) {

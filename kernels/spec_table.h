@@ -97,6 +97,10 @@ typedef struct field_range {
     "its share; or the last, for data in time order")                                              \
   X(validation_rows, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                          \
     "Rows kept for validation, the last ones, instead of a fraction")                              \
+  X(folds, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                                    \
+    "Cut the rows into so many parts, of which one validates, instead of a fraction; with the "    \
+    "split last, each fold is trained on all that came before it")                                 \
+  X(fold, TH_SPEC_COUNT, "1", NULL, FROM_ONE, "Which of the folds validates")                      \
   X(standardize, TH_SPEC_BOOL, "false", NULL, ANY,                                                 \
     "Give each feature mean 0 and deviation 1, as the training rows have them")                    \
   X(shuffle, TH_SPEC_BOOL, "true", NULL, ANY, "Order the rows anew in each epoch")                 \

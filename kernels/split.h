@@ -12,7 +12,7 @@
 typedef struct th_split {
   uint32_t training_rows, validation_rows;
   th_permutation order; /**< position → row */
-  uint32_t *rows; /**< the same as a list, instead of it; NULL unless stratified */
+  uint32_t *rows; /**< the same as a list, instead of it; NULL unless stratified or a fold */
 } th_split;
 
 /**
@@ -21,6 +21,11 @@ typedef struct th_split {
  * A fraction of N rows is ⌊fraction · N + ½⌋ of them. The last rows, by fraction or by number,
  * validate in their own order. Random ones are drawn on the seed. Stratified ones, too, but of each
  * class within one row of its share.
+ *
+ * Folds are the same for whichever of them validates, and each row validates in one of them. Of the
+ * split "last", the rows are cut into one more block than there are folds, in their order: fold k
+ * is trained on the first k blocks and validated on the next (walk-forward; rows after that are not
+ * used), so that no training sees what comes after its validation.
  *
  * @param classes  above every label.
  * @return TH_OK; TH_ERR_DATA if there would be no row to train on, or none to validate on where

@@ -224,6 +224,16 @@ Test(spec, a_profile_is_what_all_other_fields_override) {
   assert_refused("{\"profile\": \"ktrdr\", \"validation_rows\": 3}", "by number");
 }
 
+Test(spec, folds_are_judged) {
+  assert_refused("{\"folds\": 1}", "folds");
+  assert_refused("{\"fold\": 2}", "fold");
+  assert_refused("{\"folds\": 5, \"fold\": 6}", "no such fold");
+  assert_refused("{\"folds\": 5, \"validation_split\": 0.2}", "validation_split");
+  th_spec spec;
+  cr_assert_eq(parse("{\"folds\": 5, \"fold\": 5, \"early_stopping_patience\": 3}", &spec), TH_OK,
+               "%s", th_error_text());
+}
+
 Test(spec, set_takes_what_a_flag_would_say) {
   th_spec spec;
   th_spec_init(&spec);

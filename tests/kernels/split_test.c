@@ -68,6 +68,78 @@ Test(split, stratified_gives_each_class_its_share_within_a_row) {
   }
 }
 
+static th_spec fold_of(th_split_kind kind, uint32_t folds, uint32_t fold) {
+  th_spec spec = spec_of(kind, 0);
+  spec.folds = folds;
+  spec.fold = fold;
+  return spec;
+}
+
+Test(split, every_row_validates_in_one_fold_and_trains_in_all_others) {
+  th_data data = labeled_rows();
+  static const uint32_t counts[] = {2, 3, 7, 10, ROWS};
+  static const th_split_kind kinds[] = {TH_SPLIT_RANDOM, TH_SPLIT_STRATIFIED};
+  for (size_t k = 0; k < 2; k++)
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+      uint32_t validated[ROWS] = {0}, trained[ROWS] = {0};
+      for (uint32_t fold = 1; fold <= counts[c]; fold++) {
+        th_spec spec = fold_of(kinds[k], counts[c], fold);
+        th_split split = split_made(&spec, &data);
+        cr_assert_eq(split.training_rows + split.validation_rows, ROWS);
+        cr_assert_geq(split.validation_rows, ROWS / counts[c]);
+        cr_assert_leq(split.validation_rows, ROWS / counts[c] + 1);
+        for (uint32_t i = 0; i < ROWS; i++)
+          (i < split.training_rows ? trained : validated)[th_split_row(&split, i)]++;
+        th_split_fini(&split);
+      }
+      for (uint32_t r = 0; r < ROWS; r++) {
+        cr_assert_eq(validated[r], 1, "row %u of %u folds", r, counts[c]);
+        cr_assert_eq(trained[r], counts[c] - 1);
+      }
+    }
+}
+
+Test(split, stratified_folds_have_each_class_within_a_row_of_its_share) {
+  th_data data = labeled_rows();
+  for (uint32_t fold = 1; fold <= 7; fold++) {
+    th_spec spec = fold_of(TH_SPLIT_STRATIFIED, 7, fold);
+    th_split split = split_made(&spec, &data);
+    double all[CLASSES] = {0}, validating[CLASSES] = {0};
+    for (uint32_t r = 0; r < ROWS; r++) all[data.labels[r]]++;
+    for (uint32_t i = split.training_rows; i < ROWS; i++)
+      validating[data.labels[th_split_row(&split, i)]]++;
+    for (uint32_t c = 0; c < CLASSES; c++)
+      cr_expect_lt(fabs(validating[c] - all[c] / 7), 1, "fold %u, class %u", fold, c);
+    th_split_fini(&split);
+  }
+}
+
+Test(split, walking_forward_never_trains_on_what_comes_after_its_validation) {
+  th_data data = labeled_rows();
+  uint32_t end = 0;
+  for (uint32_t fold = 1; fold <= 6; fold++) {
+    th_spec spec = fold_of(TH_SPLIT_LAST, 6, fold);
+    th_split split = split_made(&spec, &data);
+    cr_assert_gt(split.training_rows, 0);
+    if (fold > 1) cr_assert_eq(split.training_rows, end, "trained on all that was validated on");
+    end = split.training_rows + split.validation_rows;
+    for (uint32_t i = 0; i < end; i++) cr_assert_eq(th_split_row(&split, i), i);
+    th_split_fini(&split);
+  }
+  cr_assert_eq(end, ROWS, "the last fold ends with the data");
+}
+
+Test(split, refuses_more_folds_than_rows) {
+  th_data data = labeled_rows();
+  th_split split;
+  th_spec spec = fold_of(TH_SPLIT_RANDOM, ROWS + 1, 1);
+  cr_assert_eq(th_split_init(&split, &spec, &data, CLASSES), TH_ERR_DATA);
+  spec = fold_of(TH_SPLIT_LAST, ROWS, 1);
+  cr_assert_eq(th_split_init(&split, &spec, &data, CLASSES), TH_ERR_DATA);
+  spec = fold_of(TH_SPLIT_LAST, UINT32_MAX, 1);
+  cr_assert_eq(th_split_init(&split, &spec, &data, CLASSES), TH_ERR_DATA);
+}
+
 Test(split, draws_on_the_seed_alone) {
   th_data data = labeled_rows();
   for (th_split_kind kind = TH_SPLIT_RANDOM; kind <= TH_SPLIT_STRATIFIED; kind++) {
