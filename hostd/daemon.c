@@ -185,11 +185,12 @@ static th_error poke_open(th_daemon *daemon) {
 
 /* What the kernel could give without swapping: free memory and caches that it would drop. */
 static uint64_t memory_available(void) {
+  static const char name[] = "MemAvailable:";
   unsigned long long kib = 0;
   char line[128];
   FILE *file = fopen("/proc/meminfo", "re");
-  while (file != NULL && fgets(line, sizeof line, file) != NULL)
-    if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) break;
+  while (file != NULL && kib == 0 && fgets(line, sizeof line, file) != NULL)
+    if (strncmp(line, name, strlen(name)) == 0) kib = strtoull(line + strlen(name), NULL, 10);
   if (file != NULL) fclose(file);
   struct sysinfo info;
   if (kib > 0) return (uint64_t)kib << 10;
