@@ -7,6 +7,12 @@
 
 #define th_engine_train TH_REAL_SYMBOL(th_engine_train)
 #define th_engine_evaluate TH_REAL_SYMBOL(th_engine_evaluate)
+#define th_slice_find TH_REAL_SYMBOL(th_slice_find)
+#define th_slice_look_ahead TH_REAL_SYMBOL(th_slice_look_ahead)
+#define th_slice_gather TH_REAL_SYMBOL(th_slice_gather)
+#define th_batch_scale TH_REAL_SYMBOL(th_batch_scale)
+#define th_slice_loss TH_REAL_SYMBOL(th_slice_loss)
+#define th_slice_logits_copy TH_REAL_SYMBOL(th_slice_logits_copy)
 
 /* All are constants, never a function of the number of threads: they fix the order of all sums.
  * Rows of a slice: what a small net takes through all its layers in the cache; more for a net with
@@ -73,6 +79,59 @@ struct th_engine {
   uint32_t *rows_ahead;
   uint64_t ahead_step;
 };
+
+/** What one loop of the team works on. */
+typedef struct th_batch {
+  th_engine *engine;
+  const th_permutation *order; /**< of the training rows in this epoch; NULL: not training */
+  uint32_t first; /**< position of the batch's first row */
+  uint32_t rows;
+  uint64_t step; /**< over the whole training, from 0 */
+  th_real scale; /**< 1 / weight of the rows, for the gradient of their mean loss */
+  th_optimizer optimizer;
+  th_real clip; /**< what the gradient is multiplied by before the update */
+  th_real *logits; /**< wanted by the caller of an evaluation, or NULL */
+} th_batch;
+
+/** Some rows of a batch. */
+typedef struct th_slice {
+  uint32_t first;
+  uint32_t rows;
+} th_slice;
+
+static inline uint32_t th_slice_count(const th_batch *batch) {
+  uint32_t rows = batch->engine->slice_rows;
+  return (batch->rows + rows - 1) / rows;
+}
+
+static inline th_slice th_slice_at(const th_batch *batch, uint32_t index) {
+  uint32_t rows = batch->engine->slice_rows;
+  uint32_t first = index * rows;
+  uint32_t left = batch->rows - first;
+  return (th_slice){.first = first, .rows = left < rows ? left : rows};
+}
+
+/* ---- kernels/cpu/engine_rows.c: which rows a batch has ---- */
+
+/** @param rows  [out] [slice.rows] of the data set. */
+void th_slice_find(const th_batch *batch, th_slice slice, uint32_t *rows);
+
+/** Send for the rows that the next batch will have in this place. */
+void th_slice_look_ahead(const th_batch *batch, th_slice slice);
+
+/** Copy rows into the batch. @param rows  [slice.rows] of the data set. */
+void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows);
+
+/* ---- kernels/cpu/engine_loss.c: what comes out of the last layer ---- */
+
+/** What the gradient of the batch's mean loss is scaled by. */
+th_real th_batch_scale(const th_batch *batch);
+
+/** Turn the slice's logits into the loss's gradient at them, and sum up loss and hits. */
+th_sums th_slice_loss(const th_batch *batch, th_slice slice, const uint32_t *rows);
+
+/** Copy the slice's logits to where the caller of an evaluation wants them. */
+void th_slice_logits_copy(const th_batch *batch, th_slice slice);
 
 th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint32_t first,
                          uint32_t count, th_sums *sums);

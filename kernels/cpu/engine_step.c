@@ -2,82 +2,6 @@
  * (docs/architecture.md, "The same result everywhere"). */
 #include "kernels/cpu/engine.h"
 
-/* What one loop of the team works on. */
-typedef struct th_batch {
-  th_engine *engine;
-  const th_permutation *order; /* of the training rows in this epoch; NULL: not training */
-  uint32_t first; /* position of the batch's first row */
-  uint32_t rows;
-  uint64_t step; /* over the whole training, from 0 */
-  th_real scale; /* 1 / weight of the rows, for the gradient of their mean loss */
-  th_optimizer optimizer;
-  th_real clip; /* what the gradient is multiplied by before the update */
-  th_real *logits; /* wanted by the caller of an evaluation, or NULL */
-} th_batch;
-
-/* Some rows of a batch. */
-typedef struct th_slice {
-  uint32_t first;
-  uint32_t rows;
-} th_slice;
-
-static uint32_t slice_count(const th_batch *batch) {
-  uint32_t rows = batch->engine->slice_rows;
-  return (batch->rows + rows - 1) / rows;
-}
-
-static th_slice slice_at(const th_batch *batch, uint32_t index) {
-  uint32_t rows = batch->engine->slice_rows;
-  uint32_t first = index * rows;
-  uint32_t left = batch->rows - first;
-  return (th_slice){.first = first, .rows = left < rows ? left : rows};
-}
-
-/* Which rows of the data set stand at these places of an epoch. */
-static void rows_find(const th_batch *batch, uint32_t first, uint32_t count, uint32_t *rows) {
-  const th_loops *loops = batch->engine->loops;
-  for (uint32_t i = 0; i < count; i++) rows[i] = first + i;
-  if (batch->order != NULL) loops->permute(batch->order, count, rows);
-  const uint32_t *list = batch->engine->rows;
-  if (list == NULL) loops->permute(&batch->engine->split, count, rows);
-  for (uint32_t i = 0; i < count && list != NULL; i++) rows[i] = list[rows[i]];
-}
-
-#define CACHE_LINE_NUMBERS 16
-#define PREFETCH_TO_L2 2
-
-/* Rows in random order come from far away in memory. Those of the next batch are sent for while
- * this one is computed; what place they have is found once, and kept. */
-static void slice_look_ahead(const th_batch *batch, th_slice slice) {
-  const th_data *data = batch->engine->data;
-  uint32_t first = batch->first + batch->rows + slice.first;
-  uint32_t *rows = batch->engine->rows_ahead + slice.first;
-  if (first >= batch->engine->training_rows) return;
-  uint32_t left = batch->engine->training_rows - first;
-  uint32_t count = left < slice.rows ? left : slice.rows;
-  rows_find(batch, first, count, rows);
-  for (uint32_t i = 0; i < count; i++) {
-    const float *features = data->features + (size_t)rows[i] * data->width;
-    for (uint32_t c = 0; c < data->width; c += CACHE_LINE_NUMBERS)
-      __builtin_prefetch(features + c, 0, PREFETCH_TO_L2);
-  }
-}
-
-/* Features are standardized on their way into the batch, so that the data set is never copied. */
-static void slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows) {
-  const th_data *data = batch->engine->data;
-  const float *shift = batch->engine->shift;
-  const float *scale = batch->engine->scale;
-  uint32_t stride = batch->engine->layers[0].input_stride;
-  th_real *values = batch->engine->inputs[0] + (size_t)slice.first * stride;
-  for (uint32_t i = 0; i < slice.rows; i++, values += stride) {
-    const float *features = data->features + (size_t)rows[i] * data->width;
-    for (uint32_t c = 0; c < data->width; c++) values[c] = features[c];
-    if (shift == NULL) continue;
-    for (uint32_t c = 0; c < data->width; c++) values[c] = (values[c] - shift[c]) * scale[c];
-  }
-}
-
 /* What a hidden layer does to its products. */
 static void layer_activate(const th_batch *batch, th_slice slice, uint32_t l, th_real *values) {
   const th_engine *engine = batch->engine;
@@ -112,43 +36,6 @@ static void slice_forward(const th_batch *batch, th_slice slice) {
   }
 }
 
-/* What the gradient of the batch's mean loss is scaled by. Rows that all weigh nothing teach
- * nothing, where PyTorch would divide by zero. */
-static th_real batch_scale(const th_batch *batch) {
-  const th_engine *engine = batch->engine;
-  if (engine->rule.kind != TH_LOSS_CROSS_ENTROPY || engine->rule.weights == NULL)
-    return TH_REAL(1.0) / (th_real)batch->rows;
-  double weight = 0;
-  for (uint32_t index = 0; index < slice_count(batch); index++) {
-    th_slice slice = slice_at(batch, index);
-    uint32_t rows[TH_SLICE_ROWS_MAX];
-    rows_find(batch, batch->first + slice.first, slice.rows, rows);
-    for (uint32_t i = 0; i < slice.rows; i++)
-      weight += (double)th_loss_share(&engine->rule, (uint32_t)engine->data->labels[rows[i]]);
-  }
-  return weight > 0 ? (th_real)(1 / weight) : 0;
-}
-
-/* The slice's rows of the last layer. */
-static th_real *slice_logits(const th_batch *batch, th_slice slice) {
-  uint32_t last = batch->engine->model->layer_count - 1;
-  return batch->engine->deltas[last] +
-         (size_t)slice.first * batch->engine->layers[last].output_stride;
-}
-
-/* Turn the slice's logits into the loss's gradient at them, and sum up loss and hits. */
-static th_sums slice_loss(const th_batch *batch, th_slice slice, const uint32_t *rows) {
-  const th_engine *engine = batch->engine;
-  const th_linear *layer = &engine->layers[engine->model->layer_count - 1];
-  uint32_t labels[TH_SLICE_ROWS_MAX];
-  for (uint32_t i = 0; i < slice.rows; i++) labels[i] = (uint32_t)engine->data->labels[rows[i]];
-  th_loss loss =
-      engine->loops->losses(&engine->rule, slice.rows, layer->outputs, layer->output_stride, labels,
-                            batch->scale, slice_logits(batch, slice));
-  return (th_sums){
-      .loss = loss.sum, .weight = loss.weight, .correct = loss.correct, .rows = slice.rows};
-}
-
 static void slice_backward(const th_batch *batch, th_slice slice) {
   const th_engine *engine = batch->engine;
   for (uint32_t l = engine->model->layer_count - 1; l > 0; l--) {
@@ -168,43 +55,28 @@ static void slice_backward(const th_batch *batch, th_slice slice) {
 /* The rows phase: one slice goes through the whole net, untouched by other slices. */
 static void slice_train(void *argument, uint32_t index) {
   const th_batch *batch = argument;
-  th_slice slice = slice_at(batch, index);
+  th_slice slice = th_slice_at(batch, index);
   uint32_t rows[TH_SLICE_ROWS_MAX];
-  if (batch->engine->ahead_step == batch->step && batch->step > 0)
-    memcpy(rows, batch->engine->rows_ahead + slice.first, slice.rows * sizeof *rows);
-  else
-    rows_find(batch, batch->first + slice.first, slice.rows, rows);
-  slice_look_ahead(batch, slice);
-  slice_gather(batch, slice, rows);
+  th_slice_find(batch, slice, rows);
+  th_slice_look_ahead(batch, slice);
+  th_slice_gather(batch, slice, rows);
   slice_forward(batch, slice);
-  batch->engine->slice_sums[index] = slice_loss(batch, slice, rows);
+  batch->engine->slice_sums[index] = th_slice_loss(batch, slice, rows);
   slice_backward(batch, slice);
-}
-
-/* A single logit is of class 1 against class 0, whose own is 0. */
-static void logits_copy(const th_batch *batch, th_slice slice) {
-  const th_model *model = batch->engine->model;
-  const th_real *from = slice_logits(batch, slice);
-  th_real *to = batch->logits + (size_t)slice.first * model->classes;
-  uint32_t implied = model->classes - model->outputs;
-  for (uint32_t i = 0; i < slice.rows; i++, to += model->classes) {
-    memset(to, 0, implied * sizeof *to);
-    memcpy(to + implied, from, model->outputs * sizeof *to);
-    from += th_panel_round(model->outputs);
-  }
 }
 
 static void slice_evaluate(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   const th_engine *engine = batch->engine;
-  th_slice slice = slice_at(batch, index);
+  th_slice slice = th_slice_at(batch, index);
   uint32_t rows[TH_SLICE_ROWS_MAX];
-  rows_find(batch, batch->first + slice.first, slice.rows, rows);
-  slice_gather(batch, slice, rows);
+  th_slice_find(batch, slice, rows);
+  th_slice_gather(batch, slice, rows);
   slice_forward(batch, slice);
-  if (batch->logits != NULL) logits_copy(batch, slice);
+  if (batch->logits != NULL) th_slice_logits_copy(batch, slice);
   th_sums none = {.rows = slice.rows};
-  engine->slice_sums[index] = engine->data->labels == NULL ? none : slice_loss(batch, slice, rows);
+  engine->slice_sums[index] =
+      engine->data->labels == NULL ? none : th_slice_loss(batch, slice, rows);
 }
 
 /* The parameters that a block owns, which lie one after another. */
@@ -324,14 +196,14 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
     uint32_t left = engine->training_rows - batch.first;
     batch.rows = left < spec->batch_size ? left : spec->batch_size;
     batch.step = (epoch - UINT64_C(1)) * steps_in_epoch(engine) + s;
-    batch.scale = batch_scale(&batch);
+    batch.scale = th_batch_scale(&batch);
     batch.optimizer = th_optimizer_at(spec, rate_at(engine, batch.step), batch.step + 1);
     /* Forward and gradient cost a multiplication and an addition a parameter and row, backward
      * about as much. */
     double flops = 2.0 * batch.rows * (double)engine->model->parameters;
-    loop_run(team, slice_count(&batch), 2 * flops, slice_train, &batch);
+    loop_run(team, th_slice_count(&batch), 2 * flops, slice_train, &batch);
     engine->ahead_step = s + 1 < steps_in_epoch(engine) ? batch.step + 1 : 0;
-    sums_collect(engine, slice_count(&batch), sums);
+    sums_collect(engine, th_slice_count(&batch), sums);
     parameters_update(team, flops, &batch);
   }
   return TH_OK;
@@ -340,7 +212,7 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
 th_error th_engine_evaluate(th_engine *engine, th_team *team, uint32_t first, uint32_t count,
                             th_sums *sums, th_real *logits) {
   th_batch batch = {.engine = engine, .first = first, .rows = count, .logits = logits};
-  th_team_run(team, slice_count(&batch), slice_evaluate, &batch);
-  sums_collect(engine, slice_count(&batch), sums);
+  th_team_run(team, th_slice_count(&batch), slice_evaluate, &batch);
+  sums_collect(engine, th_slice_count(&batch), sums);
   return TH_OK;
 }

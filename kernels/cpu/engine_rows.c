@@ -1,0 +1,54 @@
+#include "kernels/cpu/engine.h"
+
+/* Which rows of the data set stand at these places of an epoch. */
+static void rows_find(const th_batch *batch, uint32_t first, uint32_t count, uint32_t *rows) {
+  const th_loops *loops = batch->engine->loops;
+  for (uint32_t i = 0; i < count; i++) rows[i] = first + i;
+  if (batch->order != NULL) loops->permute(batch->order, count, rows);
+  const uint32_t *list = batch->engine->rows;
+  if (list == NULL) loops->permute(&batch->engine->split, count, rows);
+  for (uint32_t i = 0; i < count && list != NULL; i++) rows[i] = list[rows[i]];
+}
+
+void th_slice_find(const th_batch *batch, th_slice slice, uint32_t *rows) {
+  const th_engine *engine = batch->engine;
+  if (engine->ahead_step == batch->step && batch->step > 0)
+    memcpy(rows, engine->rows_ahead + slice.first, slice.rows * sizeof *rows);
+  else
+    rows_find(batch, batch->first + slice.first, slice.rows, rows);
+}
+
+#define CACHE_LINE_NUMBERS 16
+#define PREFETCH_TO_L2 2
+
+/* Rows in random order come from far away in memory. Those of the next batch are sent for while
+ * this one is computed; what place they have is found once, and kept. */
+void th_slice_look_ahead(const th_batch *batch, th_slice slice) {
+  const th_data *data = batch->engine->data;
+  uint32_t first = batch->first + batch->rows + slice.first;
+  uint32_t *rows = batch->engine->rows_ahead + slice.first;
+  if (first >= batch->engine->training_rows) return;
+  uint32_t left = batch->engine->training_rows - first;
+  uint32_t count = left < slice.rows ? left : slice.rows;
+  rows_find(batch, first, count, rows);
+  for (uint32_t i = 0; i < count; i++) {
+    const float *features = data->features + (size_t)rows[i] * data->width;
+    for (uint32_t c = 0; c < data->width; c += CACHE_LINE_NUMBERS)
+      __builtin_prefetch(features + c, 0, PREFETCH_TO_L2);
+  }
+}
+
+/* Features are standardized on their way into the batch, so that the data set is never copied. */
+void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows) {
+  const th_data *data = batch->engine->data;
+  const float *shift = batch->engine->shift;
+  const float *scale = batch->engine->scale;
+  uint32_t stride = batch->engine->layers[0].input_stride;
+  th_real *values = batch->engine->inputs[0] + (size_t)slice.first * stride;
+  for (uint32_t i = 0; i < slice.rows; i++, values += stride) {
+    const float *features = data->features + (size_t)rows[i] * data->width;
+    for (uint32_t c = 0; c < data->width; c++) values[c] = features[c];
+    if (shift == NULL) continue;
+    for (uint32_t c = 0; c < data->width; c++) values[c] = (values[c] - shift[c]) * scale[c];
+  }
+}
