@@ -176,7 +176,8 @@ static uint32_t case_measure(const training_case *c, const options *chosen, th_r
   th_peer peer;
   th_peer_data shared = th_peer_data_create(c->rows, c->width);
   data_draw(c, shared.features, shared.labels);
-  th_data data = {shared.features, shared.labels, c->rows, c->width};
+  th_data data = {
+      .features = shared.features, .labels = shared.labels, .rows = c->rows, .width = c->width};
   th_device device;
   th_team *team;
   if (th_device_open("cpu", &device) != TH_OK || th_team_create(c->threads, &team) != TH_OK)

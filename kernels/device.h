@@ -15,7 +15,8 @@ typedef struct th_device {
   const struct th_backend *backend; /**< its table of operations */
   uint32_t index; /**< N of "cuda:N" */
   uint32_t threads; /**< cores this process may run on (CPU) */
-  char name[TH_DEVICE_NAME_BYTES_MAX]; /**< for people: "cpu: AMD EPYC, 2 cores, AVX-512, Cooperlake BLAS" */
+  char name[TH_DEVICE_NAME_BYTES_MAX]; /**< for people: "cpu: AMD EPYC, 2 cores, AVX-512, Cooperlake
+                                          BLAS" */
 } th_device;
 
 /**

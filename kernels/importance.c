@@ -45,7 +45,10 @@ static th_error rows_copy(th_importance *importance) {
            data->features + (size_t)row * data->width, row_bytes);
     importance->labels[i] = data->labels[row];
   }
-  importance->rows = (th_data){importance->features, importance->labels, rows, data->width};
+  importance->rows = (th_data){.features = importance->features,
+                               .labels = importance->labels,
+                               .rows = rows,
+                               .width = data->width};
   return TH_OK;
 }
 

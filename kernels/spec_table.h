@@ -112,8 +112,8 @@ typedef struct field_range {
     "How much better counts as better")                                                            \
   X(restore_best, TH_SPEC_BOOL, "true", NULL, ANY,                                                 \
     "Give back the best epoch's model and not the last's")                                         \
-  X(importance, TH_SPEC_BOOL, "false", NULL, ANY,                                              \
-    "At the end, say how much validation accuracy depends on each feature")                    \
+  X(importance, TH_SPEC_BOOL, "false", NULL, ANY,                                                  \
+    "At the end, say how much validation accuracy depends on each feature")                        \
   X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                            \
     "Decides parameters, split, order and dropout; from 0 to 18446744073709551615")
 

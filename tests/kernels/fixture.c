@@ -17,7 +17,8 @@ th_data fixture_data(void) {
       features[r * FIXTURE_WIDTH + c] = noise + (c % FIXTURE_CLASSES == (uint32_t)labels[r]);
     }
   }
-  return (th_data){features, labels, FIXTURE_ROWS, FIXTURE_WIDTH};
+  return (th_data){
+      .features = features, .labels = labels, .rows = FIXTURE_ROWS, .width = FIXTURE_WIDTH};
 }
 
 th_spec fixture_spec(void) {

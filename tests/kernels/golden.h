@@ -112,7 +112,8 @@ static inline golden_end golden_train(const th_spec *spec, uint32_t steps) {
   static int32_t labels[GOLDEN_ROWS];
   bool is_binary = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY;
   for (int i = 0; i < GOLDEN_ROWS; i++) labels[i] = golden_labels[i] % (is_binary ? 2 : 3);
-  th_data data = {golden_features, labels, GOLDEN_ROWS, GOLDEN_WIDTH};
+  th_data data = {
+      .features = golden_features, .labels = labels, .rows = GOLDEN_ROWS, .width = GOLDEN_WIDTH};
   th_model model;
   th_engine *engine;
   th_team *team;

@@ -42,7 +42,7 @@ static th_spec spec_of(th_activation activation, double dropout, uint32_t batch_
 static void rig_open(th_rig *rig, const th_spec *spec, uint32_t classes, uint32_t step) {
   rig->spec = *spec;
   rig->step = step;
-  rig->data = (th_data){features, labels, ROWS, WIDTH};
+  rig->data = (th_data){.features = features, .labels = labels, .rows = ROWS, .width = WIDTH};
   uint32_t label_bound = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY ? 2 : classes;
   for (uint32_t i = 0; i < ROWS * WIDTH; i++)
     features[i] = 2 * th_random_unit(th_philox_at(1, i, 0, 0, 0).word[0]) - 1;

@@ -53,7 +53,8 @@ static th_data many_rows(void) {
     memcpy(features + r * FIXTURE_WIDTH, data.features + from * FIXTURE_WIDTH,
            FIXTURE_WIDTH * sizeof *features);
   }
-  return (th_data){features, labels, ROWS_MANY, FIXTURE_WIDTH};
+  return (th_data){
+      .features = features, .labels = labels, .rows = ROWS_MANY, .width = FIXTURE_WIDTH};
 }
 
 static double activation_reference(const th_spec *spec, double x) {

@@ -126,7 +126,7 @@ Test(linear, wide_net_does_not_depend_on_threads) {
   int32_t labels[WIDE_ROWS];
   for (uint32_t i = 0; i < WIDE_ROWS * WIDE; i++) features[i] = random_unit(i, 4);
   for (uint32_t i = 0; i < WIDE_ROWS; i++) labels[i] = (int32_t)(i % WIDE_CLASSES);
-  th_data data = {features, labels, WIDE_ROWS, WIDE};
+  th_data data = {.features = features, .labels = labels, .rows = WIDE_ROWS, .width = WIDE};
   wide_train(&data, 1, alone);
   for (uint32_t threads = 2; threads <= 4; threads++) {
     wide_train(&data, threads, together);

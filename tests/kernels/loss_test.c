@@ -91,8 +91,10 @@ Test(loss, evaluation_of_the_model_is_what_validation_said) {
     th_buffer model, card, output, evaluated;
     cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
     uint64_t trained = FIXTURE_ROWS * 3 / 4;
-    th_data validated = {data.features + trained * FIXTURE_WIDTH, data.labels + trained,
-                         FIXTURE_ROWS - trained, FIXTURE_WIDTH};
+    th_data validated = {.features = data.features + trained * FIXTURE_WIDTH,
+                         .labels = data.labels + trained,
+                         .rows = FIXTURE_ROWS - trained,
+                         .width = FIXTURE_WIDTH};
     apply(&model, &validated, &output, &evaluated);
     th_epoch last = last_epoch(trainer);
     cr_expect_float_eq(card_number(&evaluated, "loss"), last.validation_loss, 1e-9, "%s: %g, %g",

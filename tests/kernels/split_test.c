@@ -16,7 +16,7 @@ static th_data labeled_rows(void) {
     features[r] = (float)r;
     labels[r] = r % 400 == 7 ? (r > 7 ? 3 : 0) : r % 10 == 3 ? 2 : r % 4 == 1 ? 1 : 0;
   }
-  return (th_data){features, labels, ROWS, 1};
+  return (th_data){.features = features, .labels = labels, .rows = ROWS, .width = 1};
 }
 
 static th_spec spec_of(th_split_kind kind, double fraction) {
@@ -203,7 +203,7 @@ static th_data wide_rows(void) {
     row[2] = 0;
     row[3] = r < 800 ? 5 : (float)r;
   }
-  return (th_data){features, NULL, ROWS, WIDTH};
+  return (th_data){.features = features, .rows = ROWS, .width = WIDTH};
 }
 
 Test(standard, is_of_the_training_rows_alone) {
