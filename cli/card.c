@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/job.h"
 #include "cli/output.h"
 #include "cli/words.h"
 
@@ -47,7 +48,7 @@ static json_t *value_of(const json_t *object, const char *key) {
 /* The keys that every result has, first. */
 static json_t *head_to_json(const th_told *told) {
   return json_pack("{s:s, s:I, s:s, s:s}", "event", "result", "job", (json_int_t)told->job, "kind",
-                   th_words_kind(told->kind), "mode", told->mode);
+                   th_job_kind_name(told->kind), "mode", told->mode);
 }
 
 /* Flat, so that one jq word finds each. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/job.h"
 #include "cli/line.h"
 #include "cli/output.h"
 #include "cli/words.h"
@@ -88,7 +89,7 @@ static json_t *scores_add(json_t *object, double loss, double accuracy, double v
 }
 
 static json_t *phase_to_json(uint32_t phase, const th_progress *progress) {
-  json_t *object = json_pack("{s:s, s:s}", "event", "phase", "phase", th_words_phase(phase));
+  json_t *object = json_pack("{s:s, s:s}", "event", "phase", "phase", th_phase_name(phase));
   int failed = object == NULL;
   /* While its data are sent, a job's number is not known here yet. */
   if (!failed && progress->job != 0)
@@ -118,7 +119,7 @@ static json_t *epoch_to_json(const th_event *event, const th_progress *progress)
 static json_t *step_to_json(const th_progress *progress) {
   json_t *object =
       json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "event", "step", "job",
-                (json_int_t)progress->job, "phase", th_words_phase(progress->phase), "epoch",
+                (json_int_t)progress->job, "phase", th_phase_name(progress->phase), "epoch",
                 (json_int_t)progress->epoch, "epochs", (json_int_t)progress->epochs, "step",
                 (json_int_t)progress->step, "steps", (json_int_t)progress->steps, "fraction",
                 th_output_number(progress->fraction), "samples_per_second",
@@ -137,7 +138,7 @@ static void phase_print(uint32_t phase, const th_progress *progress) {
   else if (phase == TH_PHASE_QUEUED && progress->queue_position > 0)
     fprintf(stderr, "queued: position %u\n", progress->queue_position);
   else if (phase == TH_PHASE_PREPARING || phase == TH_PHASE_SAVING)
-    fprintf(stderr, "%s\n", th_words_phase(phase));
+    fprintf(stderr, "%s\n", th_phase_name(phase));
 }
 
 static void epoch_print(const th_event *event, const th_progress *progress) {
@@ -182,7 +183,7 @@ static void live_progress(th_display *display, const th_progress *progress) {
 }
 
 static void json_progress(th_display *display, const th_progress *progress) {
-  if (progress->phase >= TH_PHASE_DONE || !is_due(display)) return;
+  if (th_phase_is_last(progress->phase) || !is_due(display)) return;
   bool has_begun = progress->phase > TH_PHASE_QUEUED;
   th_output_json(has_begun ? step_to_json(progress) : phase_to_json(progress->phase, progress));
 }

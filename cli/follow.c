@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/job.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 
@@ -91,7 +92,7 @@ th_error th_follow_start(th_host *host, const th_job_request *request, th_displa
 
 /* Nothing comes after it. */
 static bool is_last(const th_event *event) {
-  return event->kind == TH_EVENT_PHASE && event->phase >= TH_PHASE_DONE;
+  return event->kind == TH_EVENT_PHASE && th_phase_is_last(event->phase);
 }
 
 /* An event without the state it belongs to would show nothing. */

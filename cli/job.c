@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/job.h"
 #include "cli/commands.h"
 #include "cli/follow.h"
 #include "cli/outcome.h"
@@ -54,9 +55,9 @@ static th_error not_over_judge(th_host *host, uint64_t number) {
   th_error error = th_host_judge(th_adapter_jobs(host->adapter, &jobs, &count));
   if (error != TH_OK) return error;
   for (size_t i = 0; i < count && error == TH_OK; i++)
-    if (jobs[i].progress.job == number && jobs[i].progress.phase >= TH_PHASE_DONE)
+    if (jobs[i].progress.job == number && th_phase_is_last(jobs[i].progress.phase))
       error = th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " is %s: there is nothing left to cancel",
-                      number, th_words_phase(jobs[i].progress.phase));
+                      number, th_phase_name(jobs[i].progress.phase));
   free(jobs);
   return error;
 }
@@ -108,7 +109,7 @@ const th_command th_command_forget = {
 static th_error out_judge(th_job_kind kind, const char *out) {
   if (out == NULL && kind != TH_JOB_EVALUATE)
     return th_fail(TH_ERR_USAGE, "--out is missing: where the result of a job of kind %s goes",
-                   th_words_kind(kind));
+                   th_job_kind_name(kind));
   return th_outcome_judge(kind, out);
 }
 
@@ -119,7 +120,7 @@ static th_error fail_not_over(th_job *job) {
   uint64_t number = th_job_number(job);
   return th_fail(TH_ERR_BUSY,
                  "job %" PRIu64 " is not over: it is %s, %.0f %% done; --wait waits for it", number,
-                 th_words_phase(progress.phase), progress.fraction * 100);
+                 th_phase_name(progress.phase), progress.fraction * 100);
 }
 
 static th_error result_fetch(th_job *job, const th_arguments *arguments, th_result *fetched) {

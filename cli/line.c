@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/job.h"
 #include "cli/words.h"
 
 /* So that epoch, step, bar, loss, accuracy, rate and ETA go together into 80 columns. */
@@ -52,7 +53,7 @@ static const char *phase_word(th_job_kind kind, const th_progress *progress) {
   if (progress->phase == TH_PHASE_RECEIVING) return "sending data";
   if (progress->phase == TH_PHASE_VALIDATING && kind == TH_JOB_EVALUATE) return "evaluating";
   if (progress->phase == TH_PHASE_VALIDATING && kind == TH_JOB_PREDICT) return "predicting";
-  return th_words_phase(progress->phase);
+  return th_phase_name(progress->phase);
 }
 
 /* Between 0 and 1 whatever came from outside. */

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/job.h"
 #include "cli/commands.h"
 #include "cli/host.h"
 #include "cli/interrupt.h"
@@ -59,7 +60,7 @@ static json_t *job_to_json(const th_job_info *job) {
       "{s:I, s:o, s:s, s:s, s:b, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, "
       "s:o, s:o, s:o, s:o}",
       "job", (json_int_t)progress->job, "name", th_output_string(job->name), "kind",
-      th_words_kind(job->kind), "phase", th_words_phase(progress->phase), "is_checkpoint",
+      th_job_kind_name(job->kind), "phase", th_phase_name(progress->phase), "is_checkpoint",
       job->is_checkpoint, "error", th_error_name((th_error)progress->error), "session",
       (json_int_t)job->session, "uid", (json_int_t)job->uid, "queue_position",
       (json_int_t)progress->queue_position, "fraction", th_output_number(progress->fraction),
@@ -116,7 +117,7 @@ static th_word state_word(const th_job_info *job) {
   else if (progress->phase == TH_PHASE_QUEUED && progress->queue_position > 0)
     snprintf(word.text, sizeof word.text, "queued %u", progress->queue_position);
   else
-    snprintf(word.text, sizeof word.text, "%s", th_words_phase(progress->phase));
+    snprintf(word.text, sizeof word.text, "%s", th_phase_name(progress->phase));
   return word;
 }
 
@@ -127,7 +128,7 @@ static void job_print(th_job_info *job) {
   bool has_eta = progress->phase < TH_PHASE_DONE && !isnan(progress->eta_seconds);
   bool has_loss = !isnan(progress->loss);
   th_output_text("%6" PRIu64 "  %-8s  %-10s  %4.0f%%  %9s  %9s  %8s  %8s  %s\n", progress->job,
-                 th_words_kind(job->kind), state_word(job).text, floor(progress->fraction * 100),
+                 th_job_kind_name(job->kind), state_word(job).text, floor(progress->fraction * 100),
                  epoch_word(progress).text,
                  th_words_score(has_loss ? progress->loss : progress->validation_loss).text,
                  th_words_score(has_loss ? progress->accuracy : progress->validation_accuracy).text,
@@ -171,7 +172,7 @@ static void snapshot_tell(const th_host *host, host_snapshot *snapshot) {
 
 /* A job asked for that is over changes no more. */
 static bool is_over(const host_snapshot *snapshot, const th_arguments *arguments) {
-  return arguments->has_job && snapshot->jobs[0].progress.phase >= TH_PHASE_DONE;
+  return arguments->has_job && th_phase_is_last(snapshot->jobs[0].progress.phase);
 }
 
 static th_error show(th_host *host, const th_arguments *arguments, bool *is_last) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/job.h"
 #include "cli/commands.h"
 #include "cli/dataset.h"
 #include "cli/follow.h"
@@ -238,7 +239,7 @@ static th_error job_is_over(th_job *job, bool *is_over) {
   th_error error;
   do {
     error = th_job_next(job, &event, 0);
-    *is_over = error == TH_OK && event.kind == TH_EVENT_PHASE && event.phase >= TH_PHASE_DONE;
+    *is_over = error == TH_OK && event.kind == TH_EVENT_PHASE && th_phase_is_last(event.phase);
   } while (error == TH_OK && !*is_over);
   return error == TH_ERR_AGAIN ? TH_OK : th_host_judge(error);
 }

@@ -1,10 +1,8 @@
-/** Numbers and states as a person reads them. */
+/** Numbers as a person reads them. */
 #ifndef TH_CLI_WORDS_H
 #define TH_CLI_WORDS_H
 
 #include <stdint.h>
-
-#include "base/trainhost_types.h"
 
 /** A short text, by value: th_words_bytes(n).text. */
 typedef struct th_word {
@@ -22,12 +20,6 @@ th_word th_words_duration(double seconds);
 
 /** A loss, an accuracy: "0.2541"; "-" for NaN. */
 th_word th_words_score(double score);
-
-/** "training", and the like; static. */
-const char *th_words_phase(uint32_t phase);
-
-/** "train", "evaluate", "predict"; static. */
-const char *th_words_kind(uint32_t kind);
 
 /** Replace what could steer a terminal by '?', in place. For texts that another program chose. */
 void th_words_disarm(char *text);

@@ -10,28 +10,13 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/job.h"
 #include "hostd/log.h"
 #include "ipc/progress.h"
 
 /* Steps can be shorter than the way to the client: no more than one a millisecond wakes the loop.
  * Cells carry every step all the same. */
 enum { STEP_NEWS_NS = 1000000 };
-
-static bool phase_is_over(uint32_t phase) {
-  return phase >= TH_PHASE_DONE;
-}
-
-static const char *kind_word(th_job_kind kind) {
-  switch (kind) {
-    case TH_JOB_TRAIN:
-      return "train";
-    case TH_JOB_EVALUATE:
-      return "evaluate";
-    case TH_JOB_PREDICT:
-      return "predict";
-  }
-  return "unknown";
-}
 
 /* ---- on the training thread ---- */
 
@@ -78,7 +63,7 @@ static bool step_is_news(th_jobs *jobs) {
 static void run_changed(void *user, th_run *run, const th_progress *progress) {
   th_job *job = user;
   th_jobs *jobs = job->jobs;
-  if (phase_is_over(progress->phase)) {
+  if (th_phase_is_last(progress->phase)) {
     job_finish(job, run, progress);
     /* From here on the job is the loop's and may be gone. Pairs with the acquire in th_job_is_over.
      */
@@ -183,7 +168,7 @@ static th_error limits_judge(const th_jobs *jobs, const th_run_request *request)
 }
 
 static void job_log_accepted(const th_job *job, const th_run_request *request) {
-  const char *kind = kind_word(job->kind);
+  const char *kind = th_job_kind_name(job->kind);
   if (request->data_of != NULL)
     th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): accepted from uid %u, with the data of job %" PRIu64,
            job->number, kind, job->uid, th_run_job(request->data_of));
@@ -316,7 +301,7 @@ void th_job_progress(th_job *job, th_progress *progress) {
     return;
   }
   th_run_progress(job->run, progress);
-  if (!phase_is_over(progress->phase)) return;
+  if (!th_phase_is_last(progress->phase)) return;
   progress->phase = TH_PHASE_SAVING;
   progress->error = TH_OK;
 }
@@ -417,10 +402,10 @@ static void job_settle(th_jobs *jobs, th_job *job) {
   const th_progress *end = &job->record.progress;
   job->is_settled = true;
   if (end->phase == TH_PHASE_DONE)
-    th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): done in %.1f s", job->number, kind_word(job->kind),
-           end->elapsed_seconds);
+    th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): done in %.1f s", job->number,
+           th_job_kind_name(job->kind), end->elapsed_seconds);
   else
-    th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): %s", job->number, kind_word(job->kind),
+    th_log(TH_LOG_INFO, "job %" PRIu64 " (%s): %s", job->number, th_job_kind_name(job->kind),
            job->record.text);
   if (atomic_load(&job->is_abandoned))
     job_delete(jobs, job);

@@ -1,4 +1,5 @@
 /* What a session is told of a job: derived from the job's state and how far it was told. */
+#include "base/job.h"
 #include "hostd/job.h"
 
 static void event_describe(const th_progress *progress, uint32_t kind, th_wire_event *event) {
@@ -71,7 +72,7 @@ th_error th_job_next_event(th_job *job, th_wire_event *event) {
   th_progress now;
   th_job_progress(job, &now);
   th_told *told = &job->told;
-  if (told->phase >= TH_PHASE_DONE) return TH_ERR_AGAIN;
+  if (th_phase_is_last(told->phase)) return TH_ERR_AGAIN;
   uint32_t untold = phases_entered(job, &now) & ~told->phases;
   uint32_t oldest = untold == 0 ? UINT32_MAX : (uint32_t)__builtin_ctz(untold);
   if (oldest <= TH_PHASE_TRAINING) return phase_tell(job, &now, oldest, event);

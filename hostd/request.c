@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/job.h"
 #include "hostd/log.h"
 #include "ipc/doorbell.h"
 
@@ -123,7 +124,7 @@ static void jobs_count(const th_jobs *jobs, th_wire_health *health) {
   for (uint32_t i = 0; i < jobs->count; i++) {
     th_progress progress;
     th_job_progress(jobs->table[i], &progress);
-    if (progress.phase >= TH_PHASE_DONE)
+    if (th_phase_is_last(progress.phase))
       health->jobs_kept++;
     else if (progress.phase <= TH_PHASE_QUEUED)
       health->jobs_queued++;

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/job.h"
 #include "runs/run_state.h"
 
 /* ---- sharing the data of another run ---- */
@@ -196,10 +197,6 @@ uint64_t th_run_bytes(th_run *run) {
   return bytes;
 }
 
-static bool phase_is_over(uint32_t phase) {
-  return phase >= TH_PHASE_DONE;
-}
-
 static double seconds_since(int64_t start_ns) {
   return (double)(th_clock_now_ns() - start_ns) / (double)TH_NS_PER_S;
 }
@@ -209,7 +206,8 @@ static void snapshot_locked(const th_run *run, th_progress *progress) {
   *progress = run->progress;
   progress->received_bytes = run->received_bytes;
   progress->expected_bytes = run->expected_bytes;
-  if (!phase_is_over(progress->phase)) progress->elapsed_seconds = seconds_since(run->created_ns);
+  if (!th_phase_is_last(progress->phase))
+    progress->elapsed_seconds = seconds_since(run->created_ns);
 }
 
 void th_run_progress(th_run *run, th_progress *progress) {
@@ -250,7 +248,7 @@ th_error th_run_epoch_after(th_run *run, uint32_t after, th_epoch *epoch) {
 
 bool th_run_is_over(th_run *run) {
   pthread_mutex_lock(&run->lock);
-  bool is_over = phase_is_over(run->progress.phase);
+  bool is_over = th_phase_is_last(run->progress.phase);
   pthread_mutex_unlock(&run->lock);
   return is_over;
 }
@@ -266,7 +264,7 @@ const th_outcome *th_run_outcome(const th_run *run) {
  * that no reader ever sees the two disagree. */
 static void phase_set(th_run *run, th_phase phase) {
   th_progress *progress = &run->progress;
-  th_check(!phase_is_over(progress->phase));
+  th_check(!th_phase_is_last(progress->phase));
   switch (phase) {
     case TH_PHASE_RECEIVING:
     case TH_PHASE_QUEUED:
@@ -291,7 +289,7 @@ static void phase_set(th_run *run, th_phase phase) {
   }
   progress->phase = phase;
   run->phases |= 1U << phase;
-  if (!phase_is_over(phase)) return;
+  if (!th_phase_is_last(phase)) return;
   progress->elapsed_seconds = seconds_since(run->created_ns);
   /* Whoever held the run has let go of it: a cancel has nobody to wake. */
   run->wake = NULL;

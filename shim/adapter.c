@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "base/job.h"
 #include "shim/inbox.h"
 #include "shim/manager.h"
 #include "shim/plugin.h"

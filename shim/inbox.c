@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/job.h"
 
 /* Enough that thinning always makes room: each of the nine phases is kept once, and half of all
  * else goes. */

@@ -42,11 +42,6 @@ th_error th_inbox_take(th_inbox *inbox, th_event *event);
 /** Whether the job's last phase was put, taken or not. */
 bool th_inbox_is_over(const th_inbox *inbox);
 
-/** Whether a job in that phase is over. */
-static inline bool th_phase_is_last(th_phase phase) {
-  return phase == TH_PHASE_DONE || phase == TH_PHASE_FAILED || phase == TH_PHASE_CANCELED;
-}
-
 /** Takes one whose init failed. */
 void th_inbox_fini(th_inbox *inbox);
 

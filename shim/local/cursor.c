@@ -1,5 +1,7 @@
 #include "shim/local/cursor.h"
 
+#include "base/job.h"
+
 /* The phases between which a training goes back and forth. */
 static bool phase_is_work(uint32_t phase) {
   return phase == TH_PHASE_TRAINING || phase == TH_PHASE_VALIDATING;
@@ -58,7 +60,7 @@ static bool step_tell(th_cursor *cursor, const th_progress *now, th_event *event
 }
 
 th_error th_cursor_next(th_cursor *cursor, th_run *run, th_event *event) {
-  if (cursor->phase >= TH_PHASE_DONE) return TH_ERR_NOT_FOUND;
+  if (th_phase_is_last(cursor->phase)) return TH_ERR_NOT_FOUND;
   /* In this order: a snapshot taken after its phases carries the error of the last of them, and a
    * history read after a run was saving is whole. */
   uint32_t phase = phase_untold(cursor, th_run_phases(run));

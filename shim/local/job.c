@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/job.h"
 #include "shim/local/session.h"
 
 /* Jobs kept at once, results and all. */
@@ -56,7 +57,7 @@ static void run_changed(void *user, th_run *run, const th_progress *progress) {
   th_way_session *session = job->session;
   pthread_mutex_lock(&session->lock);
   if (progress_is_news(job, progress)) session_notify(session);
-  if (progress->phase >= TH_PHASE_DONE) {
+  if (th_phase_is_last(progress->phase)) {
     job->is_over = true;
     job_sweep(job);
   }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/job.h"
 
 _Static_assert(sizeof((th_health *)NULL)->device == TH_DEVICE_NAME_BYTES_MAX, "copied whole");
 
@@ -64,7 +65,7 @@ static void health_count(const th_local_job *job, th_health *health) {
   th_progress progress;
   th_run_progress(job->run, &progress);
   health->data_bytes += th_run_bytes(job->run);
-  if (progress.phase >= TH_PHASE_DONE)
+  if (th_phase_is_last(progress.phase))
     health->jobs_kept++;
   else if (progress.phase <= TH_PHASE_QUEUED)
     health->jobs_queued++;

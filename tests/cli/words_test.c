@@ -39,13 +39,6 @@ Test(words, scores_never_grow_wide) {
   cr_assert_leq(strlen(th_words_score(-1e308).text), 11);
 }
 
-Test(words, every_phase_has_its_own) {
-  for (uint32_t phase = TH_PHASE_RECEIVING; phase <= TH_PHASE_CANCELED; phase++)
-    cr_assert_str_neq(th_words_phase(phase), "unknown");
-  cr_assert_str_eq(th_words_phase(0), "unknown");
-  cr_assert_str_eq(th_words_phase(99), "unknown");
-}
-
 Test(words, another_programs_text_cannot_steer_the_terminal) {
   char text[] = "job\x1b[2J\n\x7F\xC3\xA9";
   th_words_disarm(text);

@@ -1,3 +1,4 @@
+#include "base/job.h"
 #include "fixture.h"
 
 #include <criterion/criterion.h>
@@ -29,7 +30,7 @@ void witness_init(struct witness *witness) {
 }
 
 static bool is_over(const th_progress *progress) {
-  return progress->phase >= TH_PHASE_DONE;
+  return th_phase_is_last(progress->phase);
 }
 
 static void witness_note(struct witness *witness, const th_progress *progress) {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/job.h"
 #include "fixture.h"
 
 #define SPEC                                                                               \
@@ -203,7 +204,7 @@ Test(scheduler_end, cancel_does_not_wait_for_the_run_in_front) {
 
 static void destroy_at_the_end(struct witness *witness, th_run *run, const th_progress *progress) {
   (void)witness;
-  if (progress->phase >= TH_PHASE_DONE) th_run_destroy(run);
+  if (th_phase_is_last(progress->phase)) th_run_destroy(run);
 }
 
 Test(scheduler_end, the_observer_may_destroy_a_run_that_is_over) {

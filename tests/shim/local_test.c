@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/job.h"
 #include "shim/way.h"
 
 extern const th_way th_way_local;
@@ -65,7 +66,7 @@ static th_event events_until(th_way_job *job, th_phase phase) {
 }
 
 static bool event_is_last(const th_event *event) {
-  return event->kind == TH_EVENT_PHASE && event->phase >= TH_PHASE_DONE;
+  return event->kind == TH_EVENT_PHASE && th_phase_is_last(event->phase);
 }
 
 /* What a reader must have been told of a SHORT job, whenever it came. */
