@@ -2,40 +2,55 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+/* Running processes on average: what a machine shows that does nothing but this. */
+#define LOAD_QUIET 0.5
+
 th_samples th_samples_create(uint32_t capacity) {
-  th_samples samples = {.ns = calloc(capacity, sizeof(int64_t)), .capacity = capacity};
-  if (samples.ns != NULL) return samples;
+  th_samples samples = {.values = calloc(capacity, sizeof(double)), .capacity = capacity};
+  if (samples.values != NULL) return samples;
   fprintf(stderr, "no memory for %u samples\n", capacity);
   exit(EXIT_FAILURE);
 }
 
-void th_samples_add(th_samples *samples, int64_t ns) {
-  if (samples->count < samples->capacity) samples->ns[samples->count++] = ns;
+void th_samples_add(th_samples *samples, double value) {
+  if (samples->count < samples->capacity) samples->values[samples->count++] = value;
 }
 
-static int compare_ns(const void *left, const void *right) {
-  int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+static int compare_values(const void *left, const void *right) {
+  double a = *(const double *)left;
+  double b = *(const double *)right;
   return (a > b) - (a < b);
 }
 
-void th_samples_sort(th_samples *samples) {
-  qsort(samples->ns, samples->count, sizeof *samples->ns, compare_ns);
-}
-
-int64_t th_samples_quantile(const th_samples *samples, double quantile) {
+double th_samples_quantile(th_samples *samples, double quantile) {
+  qsort(samples->values, samples->count, sizeof *samples->values, compare_values);
   double rank = ceil(quantile * samples->count);
   uint32_t index = rank < 1 ? 0 : (uint32_t)rank - 1;
-  return samples->ns[index < samples->count ? index : samples->count - 1];
+  return samples->values[index < samples->count ? index : samples->count - 1];
 }
 
 void th_samples_fini(th_samples *samples) {
-  free(samples->ns);
+  free(samples->values);
   *samples = (th_samples){0};
+}
+
+th_report_row th_report_compare(const char *name, const char *unit, th_report_kind kind,
+                                th_samples *product, th_samples *peer) {
+  double p50 = th_samples_quantile(product, 0.5);
+  return (th_report_row){.name = name,
+                         .unit = unit,
+                         .product = p50,
+                         .peer = th_samples_quantile(peer, 0.5),
+                         .p50 = p50,
+                         .p99 = th_samples_quantile(product, kind == TH_REPORT_TIMES ? 0.99 : 0.01),
+                         .runs = peer->count};
 }
 
 static void processor_name(char *name, size_t bytes) {
@@ -63,7 +78,14 @@ const char *th_report_machine(void) {
   return text;
 }
 
-void th_report_print(const th_report_row *rows, uint32_t count) {
+void th_report_warn_of_load(void) {
+  double load;
+  if (getloadavg(&load, 1) == 1 && load > LOAD_QUIET)
+    fprintf(stderr, "Other work runs on this machine (load %.1f): do not trust the ratios.\n",
+            load);
+}
+
+static void rows_print(const th_report_row *rows, uint32_t count) {
   printf("%s\n\n%-28s %12s %12s %8s  %s\n", th_report_machine(), "case", "product", "peer", "ratio",
          "unit");
   for (uint32_t i = 0; i < count; i++)
@@ -71,7 +93,9 @@ void th_report_print(const th_report_row *rows, uint32_t count) {
            rows[i].product / rows[i].peer, rows[i].unit);
 }
 
-int th_report_write(const char *path, const th_report_row *rows, uint32_t count) {
+int th_report_finish(const th_report_row *rows, uint32_t count, const char *path) {
+  rows_print(rows, count);
+  if (path == NULL) return EXIT_SUCCESS;
   json_t *array = json_array();
   for (uint32_t i = 0; i < count; i++)
     json_array_append_new(
@@ -79,8 +103,8 @@ int th_report_write(const char *path, const th_report_row *rows, uint32_t count)
                          "unit", rows[i].unit, "product", rows[i].product, "peer", rows[i].peer,
                          "ratio", rows[i].product / rows[i].peer, "p50", rows[i].p50, "p99",
                          rows[i].p99, "runs", (int)rows[i].runs, "machine", th_report_machine()));
-  int failed = json_dump_file(array, path, JSON_INDENT(2));
+  bool failed = json_dump_file(array, path, JSON_INDENT(2)) != 0;
   if (failed) fprintf(stderr, "cannot write %s\n", path);
   json_decref(array);
-  return failed;
+  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

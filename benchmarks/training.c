@@ -6,22 +6,19 @@
  * A run of the product is a training of some epochs in this process, without the first one. A run
  * of the peer is one epoch, by its own clock. What is compared is the median of each.
  */
-#include <argp.h>
 #include <cblas.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
+#include "benchmarks/options.h"
 #include "benchmarks/report.h"
 #include "benchmarks/training_peer.h"
 #include "kernels/model.h"
 #include "kernels/random.h"
 #include "kernels/trainer.h"
 
-enum { RUNS_DEFAULT = 15, RUNS_MAX = 1000, EPOCHS_MAX = 64, SGEMM_SIZE = 2048 };
-
-/* Running processes on average: what a machine shows that does nothing but this. */
-#define LOAD_QUIET 0.5
+enum { RUNS_DEFAULT = 15, EPOCHS_MAX = 64, SGEMM_SIZE = 2048 };
 
 /* A comparison. The peer is told its name and decides on the way it is written. */
 typedef struct training_case {
@@ -46,39 +43,9 @@ static const training_case cases[] = {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-typedef struct options {
-  const char *python, *peer, *json, *only;
-  uint32_t runs;
-} options;
-
-/* Rates of one side, taken run by run. Quantiles need them sorted. */
-typedef struct rates {
-  double *values;
-  uint32_t count;
-} rates;
-
 static void fail(const char *what) {
   fprintf(stderr, "%s: %s\n", what, th_error_text());
   exit(EXIT_FAILURE);
-}
-
-static rates rates_create(uint32_t capacity) {
-  rates made = {.values = calloc(capacity, sizeof *made.values)};
-  if (made.values != NULL) return made;
-  fprintf(stderr, "no memory for %u rates\n", capacity);
-  exit(EXIT_FAILURE);
-}
-
-static int compare_rates(const void *left, const void *right) {
-  double a = *(const double *)left;
-  double b = *(const double *)right;
-  return (a > b) - (a < b);
-}
-
-/* @param quantile  of the time taken: 0.99 is the rate that 99 of 100 reach. */
-static double rates_quantile(rates *r, double quantile) {
-  qsort(r->values, r->count, sizeof *r->values, compare_rates);
-  return r->values[(uint32_t)((1 - quantile) * (r->count - 1) + 0.5)];
 }
 
 /* Points in as many clouds as there are classes. */
@@ -114,7 +81,7 @@ static void observer(void *user, const th_progress *progress) {
 }
 
 static void product_run(const training_case *c, const th_data *data, const th_device *device,
-                        th_team *team, rates *found) {
+                        th_team *team, th_samples *found) {
   th_spec spec = case_spec(c);
   th_progress progress;
   th_trainer *trainer;
@@ -123,7 +90,7 @@ static void product_run(const training_case *c, const th_data *data, const th_de
     fail(c->name);
   const th_history *history = th_trainer_history(trainer);
   for (uint32_t e = 1; e < history->count; e++)
-    found->values[found->count++] = c->rows / history->epochs[e].seconds;
+    th_samples_add(found, c->rows / history->epochs[e].seconds);
   th_trainer_destroy(trainer);
 }
 
@@ -152,18 +119,6 @@ static double sample_gflop(const training_case *c) {
   return 2e-9 * weights;
 }
 
-static th_report_row row_of(const char *name, const char *unit, rates *product, rates *peer,
-                            double factor, uint32_t runs) {
-  double p50 = factor * rates_quantile(product, 0.5);
-  return (th_report_row){.name = name,
-                         .unit = unit,
-                         .product = p50,
-                         .peer = rates_quantile(peer, 0.5),
-                         .p50 = p50,
-                         .p99 = factor * rates_quantile(product, 0.99),
-                         .runs = runs};
-}
-
 /* Names of rows live as long as the report: "ktrdr-b32-1t/torch". */
 static const char *row_name(const training_case *c, const char *peer) {
   char *name = NULL;
@@ -172,7 +127,8 @@ static const char *row_name(const training_case *c, const char *peer) {
 }
 
 /* @return how many rows of the report were written. */
-static uint32_t case_measure(const training_case *c, const options *chosen, th_report_row *report) {
+static uint32_t case_measure(const training_case *c, const th_bench_options *options,
+                             th_report_row *report) {
   th_peer peer;
   th_peer_data shared = th_peer_data_create(c->rows, c->width);
   data_draw(c, shared.features, shared.labels);
@@ -182,88 +138,47 @@ static uint32_t case_measure(const training_case *c, const options *chosen, th_r
   th_team *team;
   if (th_device_open("cpu", &device) != TH_OK || th_team_create(c->threads, &team) != TH_OK)
     fail(c->name);
-  th_peer_start(&peer, chosen->python, chosen->peer, c->name, c->threads, &shared);
-  rates product = rates_create(chosen->runs * EPOCHS_MAX);
-  rates torch = rates_create(chosen->runs);
-  rates sgemm = rates_create(chosen->runs);
-  for (uint32_t i = 0; i < chosen->runs; i++) {
+  th_peer_start(&peer, options->python, options->peer, c->name, c->threads, &shared);
+  th_samples product = th_samples_create(options->runs * EPOCHS_MAX);
+  th_samples torch = th_samples_create(options->runs);
+  th_samples sgemm = th_samples_create(options->runs);
+  for (uint32_t i = 0; i < options->runs; i++) {
     product_run(c, &data, &device, team, &product);
-    torch.values[torch.count++] = th_peer_run(&peer);
-    if (c->against_sgemm) sgemm.values[sgemm.count++] = sgemm_run(c->threads);
+    th_samples_add(&torch, th_peer_run(&peer));
+    if (c->against_sgemm) th_samples_add(&sgemm, sgemm_run(c->threads));
   }
   printf("%s: PyTorch %s; %s\n", c->name, peer.description, device.name);
   fflush(stdout);
   th_peer_stop(&peer);
   uint32_t rows = 0;
-  report[rows++] = row_of(row_name(c, "torch"), "samples/s", &product, &torch, 1, chosen->runs);
-  if (c->against_sgemm)
+  report[rows++] =
+      th_report_compare(row_name(c, "torch"), "samples/s", TH_REPORT_RATES, &product, &torch);
+  if (c->against_sgemm) {
+    for (uint32_t i = 0; i < product.count; i++) product.values[i] *= sample_gflop(c);
     report[rows++] =
-        row_of(row_name(c, "sgemm"), "GFLOP/s", &product, &sgemm, sample_gflop(c), chosen->runs);
-  free(sgemm.values);
-  free(torch.values);
-  free(product.values);
+        th_report_compare(row_name(c, "sgemm"), "GFLOP/s", TH_REPORT_RATES, &product, &sgemm);
+  }
+  th_samples_fini(&sgemm);
+  th_samples_fini(&torch);
+  th_samples_fini(&product);
   th_team_destroy(team);
   th_peer_data_destroy(&shared);
   return rows;
 }
 
-static error_t option_take(int key, char *text, struct argp_state *state) {
-  options *chosen = state->input;
-  switch (key) {
-    case 'n':
-      chosen->runs = (uint32_t)strtoul(text, NULL, 10);
-      if (chosen->runs == 0 || chosen->runs > RUNS_MAX)
-        argp_error(state, "--runs %s: not a count from 1 to %d", text, RUNS_MAX);
-      return 0;
-    case 'c':
-      chosen->only = text;
-      return 0;
-    case 'j':
-      chosen->json = text;
-      return 0;
-    case ARGP_KEY_ARG:
-      if (state->arg_num == 0) chosen->python = text;
-      if (state->arg_num == 1) chosen->peer = text;
-      return state->arg_num < 2 ? 0 : ARGP_ERR_UNKNOWN;
-    case ARGP_KEY_END:
-      if (state->arg_num < 2) argp_usage(state);
-      return 0;
-    default:
-      return ARGP_ERR_UNKNOWN;
-  }
-}
-
-/* Threads that wait for each other lose far more to other work than one thread does, and the two
- * sides do not lose alike. */
-static void load_warn(void) {
-  double load;
-  if (getloadavg(&load, 1) == 1 && load > LOAD_QUIET)
-    fprintf(stderr, "Other work runs on this machine (load %.1f): do not trust the ratios.\n",
-            load);
-}
-
 int main(int argc, char **argv) {
-  static const struct argp_option flags[] = {
-      {"runs", 'n', "N", 0, "Let the sides take N turns (default 15)", 0},
-      {"case", 'c', "TEXT", 0, "Measure only cases whose name begins so", 0},
-      {"json", 'j', "FILE", 0, "Write the rows to FILE as JSON", 0},
-      {0}};
-  static const struct argp parser = {.options = flags,
-                                     .parser = option_take,
-                                     .args_doc = "PYTHON PEER",
-                                     .doc =
-                                         "Measure training beside PyTorch: PYTHON, which has "
-                                         "it, runs the script PEER."};
-  options chosen = {.runs = RUNS_DEFAULT, .only = ""};
-  argp_parse(&parser, argc, argv, 0, NULL, &chosen);
-  load_warn();
-  th_report_row report[2 * CASES];
-  uint32_t rows = 0;
+  static const th_bench bench = {
+      .doc = "Measure training beside PyTorch: PYTHON, which has it, runs the script PEER.",
+      .runs = RUNS_DEFAULT,
+      .has_cases = true,
+      .has_peer = true};
+  th_bench_options options = th_bench_options_read(&bench, argc, argv);
+  th_report_warn_of_load();
+  th_report_row rows[2 * CASES];
+  uint32_t count = 0;
   for (uint32_t i = 0; i < CASES; i++)
-    if (strncmp(cases[i].name, chosen.only, strlen(chosen.only)) == 0)
-      rows += case_measure(&cases[i], &chosen, report + rows);
+    if (th_bench_wants(&options, cases[i].name))
+      count += case_measure(&cases[i], &options, rows + count);
   printf("\n");
-  th_report_print(report, rows);
-  return chosen.json != NULL && th_report_write(chosen.json, report, rows) != 0 ? EXIT_FAILURE
-                                                                                : EXIT_SUCCESS;
+  return th_report_finish(rows, count, options.json);
 }
