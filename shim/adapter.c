@@ -18,6 +18,7 @@ struct th_adapter {
   th_mode mode;
   th_adapter *next; /* in the list of open adapters */
   bool is_inherited; /* by a forked child, which may not use it */
+  atomic_uint_fast32_t users; /* the caller, until it closes it, and every handle of a job */
   atomic_uint_fast64_t requests, errors, jobs_started;
 };
 
@@ -129,20 +130,25 @@ th_error th_adapter_open(const th_manager *manager, const th_adapter_options *op
     free(adapter);
     return error;
   }
+  atomic_init(&adapter->users, 1);
   adapters_add(adapter);
   *opened = adapter;
   return TH_OK;
 }
 
 /* In a forked child the way's locks and threads are in no known state: what it holds is left to the
- * child's end. */
-void th_adapter_close(th_adapter *adapter) {
-  if (adapter == NULL) return;
+ * child's end. Acquire and release, so that who is last sees what the others did. */
+static void adapter_release(th_adapter *adapter) {
+  if (atomic_fetch_sub_explicit(&adapter->users, 1, memory_order_acq_rel) > 1) return;
   if (!adapter->is_inherited) {
     adapters_remove(adapter);
     adapter->way->close(adapter->session);
   }
   free(adapter);
+}
+
+void th_adapter_close(th_adapter *adapter) {
+  if (adapter != NULL) adapter_release(adapter);
 }
 
 th_mode th_adapter_mode(const th_adapter *adapter) {
@@ -202,6 +208,7 @@ static th_error job_hand_over(th_job *job, th_error error, th_job **handed) {
     free(job);
     return error;
   }
+  atomic_fetch_add_explicit(&job->adapter->users, 1, memory_order_relaxed);
   job->number = job->adapter->way->number(job->job);
   *handed = job;
   return TH_OK;
@@ -305,6 +312,7 @@ th_error th_job_forget(th_job *job) {
 void th_job_close(th_job *job) {
   if (job == NULL) return;
   if (!job->adapter->is_inherited) job->adapter->way->job_close(job->job);
+  adapter_release(job->adapter);
   free(job);
 }
 

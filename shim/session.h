@@ -73,6 +73,7 @@ struct th_way_session {
   uint32_t free_slot_count;
   uint64_t cookie; /**< of the newest submission */
   uint64_t bytes_sent, events_taken, doorbells;
+  uint64_t events_told; /**< of events_taken, when the caller's event loop was last told of any */
 };
 
 /** As th_way.open, close and abandon. */

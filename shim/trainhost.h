@@ -110,7 +110,8 @@ typedef struct th_adapter_options {
 TH_USE th_error th_adapter_open(const th_manager *manager, const th_adapter_options *options,
                                 th_adapter **adapter);
 
-/** Ends the session; jobs not detached are canceled. After its jobs' th_job_close. Takes NULL. */
+/** Ends the session, once the handles of its jobs are closed too, before or after; jobs not
+ * detached are canceled. Takes NULL. */
 TH_API void th_adapter_close(th_adapter *adapter);
 
 TH_API th_mode th_adapter_mode(const th_adapter *adapter);
@@ -181,8 +182,12 @@ TH_API void th_adapter_statistics(th_adapter *adapter, th_statistics *statistics
  */
 TH_API int th_adapter_fd(th_adapter *adapter);
 
-/** Ask to be woken. @return TH_OK; TH_ERR_AGAIN if events wait already: take them instead of
- * waiting. */
+/**
+ * Ask to be woken.
+ *
+ * @return TH_OK; TH_ERR_AGAIN if events have come that wait to be taken: take them instead of
+ * waiting. It says so once: events of a job that nobody reads keep no loop from sleeping.
+ */
 TH_USE th_error th_adapter_arm(th_adapter *adapter);
 
 /* ---- jobs ---- */

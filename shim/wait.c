@@ -246,7 +246,9 @@ th_error th_session_arm(th_way_session *session) {
   session->is_armed = true;
   th_doorbell_sleep(flag);
   th_session_look(session);
-  if (inboxes_are_empty(session) && th_link_state(&session->link) == TH_OK) return TH_OK;
+  bool has_news = session->events_taken != session->events_told && !inboxes_are_empty(session);
+  session->events_told = session->events_taken;
+  if (!has_news && th_link_state(&session->link) == TH_OK) return TH_OK;
   session->is_armed = false;
   return TH_ERR_AGAIN;
 }

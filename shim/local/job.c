@@ -18,6 +18,7 @@
 /* ---- news ---- */
 
 static void session_notify(th_way_session *session) {
+  session->news++;
   pthread_cond_broadcast(&session->changed);
   if (!session->is_armed) return;
   session->is_armed = false;
@@ -125,6 +126,7 @@ static void handle_link(th_way_job *handle, th_local_job *job) {
   th_way_session *session = job->session;
   handle->job = job;
   handle->next = session->handles;
+  session->news++; /* It begins with what happened before. */
   session->handles = handle;
   job->handles++;
 }

@@ -167,7 +167,11 @@ th_error th_local_arm(th_way_session *session) {
   ssize_t emptied = read(session->event_fd, &rings, sizeof rings);
   (void)emptied; /* It may not have been rung. */
   bool has_event = false;
-  for (const th_way_job *handle = session->handles; handle != NULL; handle = handle->next)
+  /* Each is told once: events of a job that nobody reads must not keep a loop awake. */
+  bool has_news = session->news != session->news_told;
+  session->news_told = session->news;
+  for (const th_way_job *handle = session->handles; has_news && handle != NULL;
+       handle = handle->next)
     if (handle_has_event(handle)) has_event = true;
   session->is_armed = !has_event;
   pthread_mutex_unlock(&session->lock);

@@ -48,6 +48,8 @@ struct th_way_session {
   pthread_mutex_t lock; /**< of all below */
   pthread_cond_t changed;
   bool is_armed;
+  uint64_t news; /**< times that there were any */
+  uint64_t news_told; /**< of those, when the caller's event loop was last told of any */
   uint64_t number; /**< of the newest job */
   th_local_job *jobs;
   th_way_job *handles;

@@ -450,6 +450,13 @@ static void tell_slowly(struct peer *server) {
   peer_await_hang_up(server);
 }
 
+static void tell_slowly_of_the_second(struct peer *server) {
+  peer_put_epoch(server, 2, 1);
+  peer_sleep_ms(100);
+  peer_put_phase(server, 2, TH_PHASE_DONE, TH_OK);
+  peer_await_hang_up(server);
+}
+
 /* As trainhost.h says: arm, wait, take all. Returns the epochs heard. */
 static uint32_t loop_until_over(th_job *job) {
   struct pollfd ready = {.fd = th_adapter_fd(adapter), .events = POLLIN};
@@ -478,6 +485,26 @@ Test(events, an_event_loop_hears_all_though_another_thread_waits) {
   cr_assert_eq(loop_until_over(jobs[0]), 20);
   shutdown(peer->fd, SHUT_RDWR);
   pthread_join(thread, NULL);
+  end();
+}
+
+static void tell_one_that_nobody_reads(struct peer *server) {
+  peer_put_epoch(server, 1, 1);
+  tell_slowly_of_the_second(server);
+}
+
+Test(events, an_event_loop_sleeps_though_nobody_reads_another_job) {
+  begin_unwatched(2, tell_one_that_nobody_reads);
+  struct pollfd ready = {.fd = th_adapter_fd(adapter), .events = POLLIN};
+  th_event event;
+  cr_assert_eq(next(jobs[1]).epoch, 1);
+  cr_assert_eq(th_adapter_arm(adapter), TH_ERR_AGAIN, "told once of the epoch of the first");
+  cr_assert_eq(th_job_next(jobs[1], &event, 0), TH_ERR_AGAIN);
+  cr_assert_eq(th_adapter_arm(adapter), TH_OK);
+  cr_assert_eq(poll(&ready, 1, 2000), 1, "the second tells of its end");
+  while (th_adapter_arm(adapter) == TH_OK) cr_assert_eq(poll(&ready, 1, 2000), 1);
+  cr_assert_eq(next(jobs[1]).phase, TH_PHASE_DONE);
+  cr_assert_eq(next(jobs[0]).epoch, 1, "and nothing was lost");
   end();
 }
 

@@ -249,6 +249,22 @@ Test(local, rings_the_descriptor_whenever_there_are_news) {
   way->close(session);
 }
 
+Test(local, lets_a_loop_sleep_though_nobody_reads_a_job) {
+  th_way_session *session = session_open();
+  th_way_job *unread = job_start(session, SHORT), *job = job_start(session, SHORT);
+  (void)events_until(job, TH_PHASE_DONE);
+  th_progress progress = {0};
+  while (progress.phase != TH_PHASE_DONE) cr_assert_eq(way->progress(unread, &progress), TH_OK);
+  /* Of each change once; the last may be on its way still. */
+  int told = 0;
+  while (way->arm(session) == TH_ERR_AGAIN) cr_assert_leq(++told, 3);
+  cr_assert_geq(told, 1);
+  cr_assert_eq(event_take(unread).kind, TH_EVENT_PHASE);
+  way->job_close(unread);
+  way->job_close(job);
+  way->close(session);
+}
+
 Test(local, cancel_ends_a_job_with_its_own_error) {
   th_way_session *session = session_open();
   th_way_job *job = job_start(session, ENDLESS);

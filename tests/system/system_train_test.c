@@ -155,6 +155,18 @@ Test(system_train, an_event_loop_follows_a_job_by_its_descriptor) {
   th_adapter_close(adapter);
 }
 
+Test(system_train, an_adapter_may_be_closed_before_its_jobs) {
+  th_adapter *adapters[] = {test_adapter_open(&host, NULL), test_adapter_open(NULL, NULL)};
+  th_job_request request = test_train_request(&data, SPEC);
+  for (int i = 0; i < 2; i++) {
+    th_job *job;
+    cr_assert_eq(th_job_start(adapters[i], &request, &job), TH_OK, "%s", th_error_text());
+    th_adapter_close(adapters[i]);
+    cr_assert_eq(th_job_follow(job, NULL, NULL), TH_OK, "%s", th_error_text());
+    th_job_close(job);
+  }
+}
+
 Test(system_train, bad_specifications_and_data_fail_visibly_and_name_the_place) {
   static const struct {
     const char *spec;
