@@ -107,8 +107,7 @@ static th_error bytes_write(int fd, const char *path, const void *data, size_t b
   return TH_OK;
 }
 
-/* The new name is in the directory, which a crash could lose as it could the file's own bytes. */
-static th_error directory_sync(const char *path) {
+th_error th_file_sync_name(const char *path) {
   char directory[PATH_MAX] = ".";
   const char *slash = strrchr(path, '/');
   if (slash != NULL)
@@ -132,7 +131,7 @@ th_error th_file_write(const char *path, const void *data, size_t bytes) {
     error = th_fail_errno(TH_ERR_IO, "cannot write %s", path);
   if (error != TH_OK) return fresh_discard(&fresh, error);
   close(fresh.fd);
-  return directory_sync(path);
+  return th_file_sync_name(path);
 }
 
 th_error th_file_check_writable(const char *path) {

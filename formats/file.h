@@ -48,6 +48,15 @@ th_error th_file_read_fd(int fd, const char *name, th_buffer *contents);
  */
 th_error th_file_write(const char *path, const void *data, size_t bytes);
 
+/**
+ * Make a name that was made, moved or taken away in a directory outlive a crash, which could lose
+ * it as it could a file's own bytes.
+ *
+ * @param path  the name, whose directory is written; nothing need be there any more.
+ * @return TH_OK; TH_ERR_IO naming the path.
+ */
+th_error th_file_sync_name(const char *path);
+
 /** Whether th_file_write could write here: TH_OK, or what it would fail with. Leaves nothing. */
 th_error th_file_check_writable(const char *path);
 

@@ -41,14 +41,6 @@ static th_error directory_make(const char *path) {
                        path);
 }
 
-static th_error directory_sync(const char *path) {
-  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return th_fail_errno(TH_ERR_IO, "cannot open the directory %s", path);
-  int failed = fsync(fd);
-  close(fd);
-  return failed ? th_fail_errno(TH_ERR_IO, "cannot write the directory %s", path) : TH_OK;
-}
-
 /* Delete a job's directory: it holds plain files only. */
 static th_error directory_delete(const char *path) {
   DIR *directory = opendir(path);
@@ -164,15 +156,14 @@ static th_error files_save(const char *dir, const th_record *record, const th_bu
 
 th_error th_store_save(const th_store *store, const th_record *record, const th_buffer *output,
                        const th_buffer *card) {
-  char fresh[PATH_MAX], final[PATH_MAX], jobs[PATH_MAX];
-  path_format(jobs, "%s/jobs", store->dir);
+  char fresh[PATH_MAX], final[PATH_MAX];
   path_format(fresh, "%s/jobs/.new-%" PRIu64, store->dir, record->job);
   path_format(final, "%s/jobs/%" PRIu64, store->dir, record->job);
   th_error error = directory_make(fresh);
   if (error == TH_OK) error = files_save(fresh, record, output, card);
   if (error == TH_OK && rename(fresh, final) != 0)
     error = th_fail_errno(TH_ERR_IO, "cannot rename %s to %s", fresh, final);
-  if (error == TH_OK) return directory_sync(jobs);
+  if (error == TH_OK) return th_file_sync_name(final);
   char text[TH_ERROR_TEXT_BYTES_MAX];
   strcpy(text, th_error_text());
   (void)directory_delete(fresh);
