@@ -180,10 +180,15 @@ th_job_request test_train_request(const th_test_data *data, const char *spec) {
                           .labels = data->labels};
 }
 
-th_result test_job_run(th_adapter *adapter, const th_job_request *request) {
+th_job *test_job_start(th_adapter *adapter, const th_job_request *request) {
   th_job *job;
-  th_result result = {0};
   cr_assert_eq(th_job_start(adapter, request, &job), TH_OK, "%s", th_error_text());
+  return job;
+}
+
+th_result test_job_run(th_adapter *adapter, const th_job_request *request) {
+  th_job *job = test_job_start(adapter, request);
+  th_result result = {0};
   cr_assert_eq(th_job_follow(job, NULL, NULL), TH_OK, "%s", th_error_text());
   cr_assert_eq(th_job_result(job, &result), TH_OK, "%s", th_error_text());
   cr_assert_eq(th_job_forget(job), TH_OK, "%s", th_error_text());
@@ -200,4 +205,17 @@ void test_job_await(th_job *job, th_phase phase) {
     cr_assert_lt(th_clock_now_ns(), deadline, "in phase %u and not %d", progress.phase, phase);
     sleep_ms(1);
   }
+}
+
+th_test_host test_host;
+th_test_data test_data;
+
+void test_set_up(void) {
+  test_host_start(&test_host, NULL);
+  test_data = test_data_create(2000, 16, 1);
+}
+
+void test_tear_down(void) {
+  test_data_free(&test_data);
+  test_host_stop(&test_host);
 }

@@ -60,11 +60,22 @@ void test_data_free(th_test_data *data);
 /** A request to train on data. */
 th_job_request test_train_request(const th_test_data *data, const char *spec);
 
+/** Start a job, which must be accepted. */
+th_job *test_job_start(th_adapter *adapter, const th_job_request *request);
+
 /** Start, follow to the end, fetch the result and acknowledge it. */
 th_result test_job_run(th_adapter *adapter, const th_job_request *request);
 
 /** Wait until the job is in the phase, at most 20 s. */
 void test_job_await(th_job *job, th_phase phase);
+
+/** What most suites work with, made and removed by the two functions for .init and .fini: a host,
+ * and 2,000 rows of 16 features. */
+extern th_test_host test_host;
+extern th_test_data test_data;
+
+void test_set_up(void);
+void test_tear_down(void);
 
 /** A specification that trains for as long as any test could want. */
 #define TEST_ENDLESS "{\"hidden\": [64, 64], \"epochs\": 1000000, \"seed\": 3}"

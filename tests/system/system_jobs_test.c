@@ -12,31 +12,16 @@
 #include "base/clock.h"
 #include "tests/support/host.h"
 
-static th_test_host host;
-static th_test_data data;
-
-static void setup(void) {
-  test_host_start(&host, NULL);
-  data = test_data_create(2000, 16, 1);
-}
-
-static void teardown(void) {
-  test_data_free(&data);
-  test_host_stop(&host);
-}
-
-TestSuite(system_jobs, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(system_jobs, .init = test_set_up, .fini = test_tear_down, .timeout = 120);
 
 static th_job *start(th_adapter *adapter, const char *spec, bool detach) {
-  th_job_request request = test_train_request(&data, spec);
+  th_job_request request = test_train_request(&test_data, spec);
   request.detach = detach;
-  th_job *job;
-  cr_assert_eq(th_job_start(adapter, &request, &job), TH_OK, "%s", th_error_text());
-  return job;
+  return test_job_start(adapter, &request);
 }
 
 Test(system_jobs, a_job_is_canceled_in_any_phase) {
-  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_job *training = start(adapter, TEST_ENDLESS, false);
   test_job_await(training, TH_PHASE_TRAINING);
   th_job *next = start(adapter, TEST_ENDLESS, false);
@@ -54,7 +39,8 @@ Test(system_jobs, a_job_is_canceled_in_any_phase) {
 }
 
 Test(system_jobs, a_job_that_another_session_follows_can_be_canceled_by_number) {
-  th_adapter *follower = test_adapter_open(&host, NULL), *other = test_adapter_open(&host, NULL);
+  th_adapter *follower = test_adapter_open(&test_host, NULL),
+             *other = test_adapter_open(&test_host, NULL);
   th_job *job = start(follower, TEST_ENDLESS, false), *theirs;
   test_job_await(job, TH_PHASE_TRAINING);
   cr_assert_eq(th_job_attach(other, th_job_number(job), &theirs), TH_ERR_BUSY);
@@ -67,7 +53,7 @@ Test(system_jobs, a_job_that_another_session_follows_can_be_canceled_by_number) 
 }
 
 Test(system_jobs, a_result_is_not_there_before_the_end) {
-  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_job *job = start(adapter, TEST_ENDLESS, false);
   th_result result;
   cr_assert_eq(th_job_result(job, &result), TH_ERR_AGAIN);
@@ -77,7 +63,8 @@ Test(system_jobs, a_result_is_not_there_before_the_end) {
 }
 
 Test(system_jobs, a_long_job_does_not_hold_up_a_short_one) {
-  th_adapter *patient = test_adapter_open(&host, NULL), *quick = test_adapter_open(&host, NULL);
+  th_adapter *patient = test_adapter_open(&test_host, NULL),
+             *quick = test_adapter_open(&test_host, NULL);
   th_job *endless = start(patient, TEST_ENDLESS, false);
   test_job_await(endless, TH_PHASE_TRAINING);
   th_job *brief = start(quick, "{\"epochs\": 2}", false);
@@ -93,7 +80,7 @@ Test(system_jobs, a_long_job_does_not_hold_up_a_short_one) {
 
 Test(system_jobs, jobs_and_sessions_are_listed) {
   th_adapter_options options = {.client = "the lister"};
-  th_adapter *adapter = test_adapter_open(&host, &options);
+  th_adapter *adapter = test_adapter_open(&test_host, &options);
   th_job *job = start(adapter, "{\"name\": \"example\", \"epochs\": 1000000}", false);
   th_job_info *jobs;
   th_session_info *sessions;
@@ -119,12 +106,12 @@ Test(system_jobs, jobs_and_sessions_are_listed) {
 
 Test(system_jobs, more_jobs_than_fit_one_answer_are_listed) {
   static const char *const arguments[] = {"--jobs-max", "400", "--active-max", "1", NULL};
-  test_host_end(&host, SIGTERM);
-  test_host_restart(&host, arguments);
+  test_host_end(&test_host, SIGTERM);
+  test_host_restart(&test_host, arguments);
   enum { JOBS = 330, PER_SESSION = 60 };
   th_adapter *adapters[JOBS / PER_SESSION + 1];
   for (int i = 0; i < JOBS; i++) {
-    if (i % PER_SESSION == 0) adapters[i / PER_SESSION] = test_adapter_open(&host, NULL);
+    if (i % PER_SESSION == 0) adapters[i / PER_SESSION] = test_adapter_open(&test_host, NULL);
     th_job_close(start(adapters[i / PER_SESSION], TEST_ENDLESS, false));
   }
   th_job_info *jobs;
@@ -142,13 +129,13 @@ Test(system_jobs, more_jobs_than_fit_one_answer_are_listed) {
 }
 
 Test(system_jobs, a_detached_job_goes_on_and_is_found_again) {
-  th_adapter *first = test_adapter_open(&host, NULL);
+  th_adapter *first = test_adapter_open(&test_host, NULL);
   th_job *job = start(first, "{\"epochs\": 20, \"hidden\": [64]}", true);
   uint64_t number = th_job_number(job);
   th_job_close(job);
   th_adapter_close(first);
 
-  th_adapter *second = test_adapter_open(&host, NULL);
+  th_adapter *second = test_adapter_open(&test_host, NULL);
   cr_assert_eq(th_job_attach(second, number, &job), TH_OK, "%s", th_error_text());
   cr_assert_eq(th_job_follow(job, NULL, NULL), TH_OK, "%s", th_error_text());
   th_result result;
@@ -164,7 +151,7 @@ Test(system_jobs, a_detached_job_goes_on_and_is_found_again) {
 
 Test(system_jobs, a_result_not_acknowledged_survives_a_restart_and_a_crash) {
   static const int endings[] = {SIGTERM, SIGKILL};
-  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_job *job = start(adapter, "{\"epochs\": 2}", false);
   cr_assert_eq(th_job_follow(job, NULL, NULL), TH_OK, "%s", th_error_text());
   th_result before, after;
@@ -173,9 +160,9 @@ Test(system_jobs, a_result_not_acknowledged_survives_a_restart_and_a_crash) {
   th_job_close(job);
   th_adapter_close(adapter);
   for (size_t i = 0; i < 2; i++) {
-    test_host_end(&host, endings[i]);
-    test_host_restart(&host, NULL);
-    adapter = test_adapter_open(&host, NULL);
+    test_host_end(&test_host, endings[i]);
+    test_host_restart(&test_host, NULL);
+    adapter = test_adapter_open(&test_host, NULL);
     cr_assert_eq(th_job_attach(adapter, number, &job), TH_OK, "%s", th_error_text());
     cr_assert_eq(th_job_follow(job, NULL, NULL), TH_OK, "%s", th_error_text());
     cr_assert_eq(th_job_result(job, &after), TH_OK, "%s", th_error_text());
@@ -191,19 +178,19 @@ Test(system_jobs, a_result_not_acknowledged_survives_a_restart_and_a_crash) {
 #define RESUMED "{\"epochs\": 60, \"hidden\": [64, 64], \"dropout\": 0.2, \"seed\": 5}"
 
 Test(system_jobs, a_stop_leaves_a_checkpoint_that_goes_on_to_bitwise_the_same_model) {
-  th_adapter *adapter = test_adapter_open(&host, NULL);
-  th_job_request request = test_train_request(&data, RESUMED);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
+  th_job_request request = test_train_request(&test_data, RESUMED);
   th_result whole = test_job_run(adapter, &request);
   th_job *job = start(adapter, RESUMED, false);
   test_job_await(job, TH_PHASE_TRAINING);
   uint64_t number = th_job_number(job);
-  cr_assert_eq(test_host_end(&host, SIGTERM), 0);
+  cr_assert_eq(test_host_end(&test_host, SIGTERM), 0);
   cr_assert_eq(th_job_follow(job, NULL, NULL), TH_ERR_CANCELED, "%s", th_error_text());
   th_job_close(job);
   th_adapter_close(adapter);
 
-  test_host_restart(&host, NULL);
-  adapter = test_adapter_open(&host, NULL);
+  test_host_restart(&test_host, NULL);
+  adapter = test_adapter_open(&test_host, NULL);
   th_job_info *jobs;
   size_t count;
   cr_assert_eq(th_adapter_jobs(adapter, &jobs, &count), TH_OK, "%s", th_error_text());
@@ -228,15 +215,15 @@ Test(system_jobs, a_stop_leaves_a_checkpoint_that_goes_on_to_bitwise_the_same_mo
 
 Test(system_jobs, another_users_job_is_not_there) {
   if (geteuid() != 0) cr_skip_test("needs root to become another user");
-  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_job *job = start(adapter, TEST_ENDLESS, true);
   uint64_t number = th_job_number(job);
-  cr_assert_eq(chmod(host.dir, 0755), 0);
-  cr_assert_eq(chmod(host.socket_path, 0666), 0);
+  cr_assert_eq(chmod(test_host.dir, 0755), 0);
+  cr_assert_eq(chmod(test_host.socket_path, 0666), 0);
   pid_t child = fork();
   if (child == 0) {
     if (setuid(65534) != 0) _exit(2);
-    th_adapter *stranger = test_adapter_open(&host, NULL);
+    th_adapter *stranger = test_adapter_open(&test_host, NULL);
     th_job *theirs;
     th_job_info *jobs;
     size_t count = 1;
@@ -255,17 +242,18 @@ Test(system_jobs, another_users_job_is_not_there) {
 Test(system_jobs, a_result_that_the_disk_refuses_is_served_from_memory) {
   if (geteuid() != 0) cr_skip_test("needs root to mount a small file system");
   char state[96];
-  snprintf(state, sizeof state, "%s/state", host.dir);
-  test_host_end(&host, SIGTERM);
+  snprintf(state, sizeof state, "%s/state", test_host.dir);
+  test_host_end(&test_host, SIGTERM);
   if (mount("tmpfs", state, "tmpfs", 0, "size=32k") != 0)
     cr_skip_test("this machine does not let root mount a tmpfs");
-  test_host_restart(&host, NULL);
-  th_adapter *adapter = test_adapter_open(&host, NULL);
-  th_job_request request = test_train_request(&data, "{\"epochs\": 2, \"hidden\": [256, 128]}");
+  test_host_restart(&test_host, NULL);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
+  th_job_request request =
+      test_train_request(&test_data, "{\"epochs\": 2, \"hidden\": [256, 128]}");
   th_result result = test_job_run(adapter, &request);
   cr_assert_gt(result.output_bytes, 32 * 1024);
   th_result_fini(&result);
   th_adapter_close(adapter);
-  cr_assert_eq(test_host_end(&host, SIGTERM), 0);
+  cr_assert_eq(test_host_end(&test_host, SIGTERM), 0);
   cr_assert_eq(umount(state), 0);
 }

@@ -10,25 +10,11 @@
 #include "base/clock.h"
 #include "tests/support/host.h"
 
-static th_test_host host;
-static th_test_data data;
-
-static void setup(void) {
-  test_host_start(&host, NULL);
-  data = test_data_create(2000, 16, 1);
-}
-
-static void teardown(void) {
-  test_data_free(&data);
-  test_host_stop(&host);
-}
-
-TestSuite(system_loss, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(system_loss, .init = test_set_up, .fini = test_tear_down, .timeout = 120);
 
 static th_job *start_endless(th_adapter *adapter) {
-  th_job_request request = test_train_request(&data, TEST_ENDLESS);
-  th_job *job;
-  cr_assert_eq(th_job_start(adapter, &request, &job), TH_OK, "%s", th_error_text());
+  th_job_request request = test_train_request(&test_data, TEST_ENDLESS);
+  th_job *job = test_job_start(adapter, &request);
   test_job_await(job, TH_PHASE_TRAINING);
   return job;
 }
@@ -36,12 +22,12 @@ static th_job *start_endless(th_adapter *adapter) {
 static void *kill_soon(void *killed_ns) {
   nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
   *(int64_t *)killed_ns = th_clock_now_ns();
-  kill(host.pid, SIGKILL);
+  kill(test_host.pid, SIGKILL);
   return NULL;
 }
 
 Test(system_loss, a_waiting_client_learns_of_the_daemons_death_within_10_ms) {
-  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_job *job = start_endless(adapter);
   pthread_t killer;
   int64_t killed_ns = 0;
@@ -49,11 +35,11 @@ Test(system_loss, a_waiting_client_learns_of_the_daemons_death_within_10_ms) {
   cr_assert_eq(th_job_follow(job, NULL, NULL), TH_ERR_HOST_LOST);
   int64_t noticed_ns = th_clock_now_ns();
   pthread_join(killer, NULL);
-  waitpid(host.pid, NULL, 0);
-  host.pid = 0;
+  waitpid(test_host.pid, NULL, 0);
+  test_host.pid = 0;
   cr_assert_lt(noticed_ns - killed_ns, 10 * TH_NS_PER_MS, "took %.1f ms",
                (double)(noticed_ns - killed_ns) / 1e6);
-  cr_assert_not_null(strstr(th_error_text(), host.socket_path), "%s", th_error_text());
+  cr_assert_not_null(strstr(th_error_text(), test_host.socket_path), "%s", th_error_text());
 
   th_progress progress;
   th_health health;
@@ -69,9 +55,9 @@ Test(system_loss, a_stopped_daemon_is_a_stalled_one_within_the_callers_bound) {
   th_adapter_options options = {.call_timeout_ns = 300 * TH_NS_PER_MS,
                                 .stall_timeout_ns = 600 * TH_NS_PER_MS,
                                 .connect_timeout_ns = 300 * TH_NS_PER_MS};
-  th_adapter *adapter = test_adapter_open(&host, &options);
+  th_adapter *adapter = test_adapter_open(&test_host, &options);
   th_job *job = start_endless(adapter);
-  kill(host.pid, SIGSTOP);
+  kill(test_host.pid, SIGSTOP);
 
   int64_t start = th_clock_now_ns();
   th_health health;
@@ -87,13 +73,13 @@ Test(system_loss, a_stopped_daemon_is_a_stalled_one_within_the_callers_bound) {
 
   th_manager *manager;
   th_adapter *second;
-  cr_assert_eq(th_manager_create(TH_MODE_HOST, host.url, &manager), TH_OK);
+  cr_assert_eq(th_manager_create(TH_MODE_HOST, test_host.url, &manager), TH_OK);
   start = th_clock_now_ns();
   cr_assert_eq(th_adapter_open(manager, &options, &second), TH_ERR_HOST_STALLED);
   cr_assert_lt(th_clock_now_ns() - start, 500 * TH_NS_PER_MS);
   th_manager_close(manager);
 
-  kill(host.pid, SIGCONT);
+  kill(test_host.pid, SIGCONT);
   cr_assert_eq(th_job_cancel(job), TH_OK, "works again: %s", th_error_text());
   cr_assert_eq(th_job_follow(job, NULL, NULL), TH_ERR_CANCELED);
   th_job_close(job);
@@ -140,12 +126,12 @@ static void await_no_jobs(th_adapter *adapter) {
 }
 
 Test(system_loss, a_client_that_vanishes_leaves_nothing_behind) {
-  th_adapter *watcher = test_adapter_open(&host, NULL);
-  uint32_t fds_before = test_process_fds(host.pid);
+  th_adapter *watcher = test_adapter_open(&test_host, NULL);
+  uint32_t fds_before = test_process_fds(test_host.pid);
   for (int i = 0; i < 5; i++) {
     pid_t child = fork();
     if (child == 0) {
-      th_adapter *adapter = test_adapter_open(&host, NULL);
+      th_adapter *adapter = test_adapter_open(&test_host, NULL);
       (void)start_endless(adapter);
       kill(getpid(), SIGKILL);
     }
@@ -155,17 +141,17 @@ Test(system_loss, a_client_that_vanishes_leaves_nothing_behind) {
   }
   wait_for_sessions(watcher, 1);
   await_no_jobs(watcher);
-  cr_assert_eq(test_process_fds(host.pid), fds_before, "descriptors leaked");
+  cr_assert_eq(test_process_fds(test_host.pid), fds_before, "descriptors leaked");
   th_adapter_close(watcher);
 }
 
 Test(system_loss, a_forked_child_can_not_use_and_does_not_hold_its_parents_session) {
-  th_adapter *watcher = test_adapter_open(&host, NULL);
+  th_adapter *watcher = test_adapter_open(&test_host, NULL);
   int pipe_fds[2];
   cr_assert_eq(pipe(pipe_fds), 0);
   pid_t parent = fork();
   if (parent == 0) {
-    th_adapter *adapter = test_adapter_open(&host, NULL);
+    th_adapter *adapter = test_adapter_open(&test_host, NULL);
     pid_t child = fork();
     if (child == 0) {
       th_health health;
@@ -188,16 +174,16 @@ Test(system_loss, a_forked_child_can_not_use_and_does_not_hold_its_parents_sessi
 }
 
 Test(system_loss, idle_costs_no_processor_time) {
-  th_adapter *adapter = test_adapter_open(&host, NULL);
-  th_job_request request = test_train_request(&data, "{\"epochs\": 1}");
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
+  th_job_request request = test_train_request(&test_data, "{\"epochs\": 1}");
   th_result result = test_job_run(adapter, &request);
   th_result_fini(&result);
   /* The threads that the BLAS starts spin for a moment before they sleep for ever. */
   nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
-  double daemon_before = test_process_cpu_seconds(host.pid);
+  double daemon_before = test_process_cpu_seconds(test_host.pid);
   double client_before = test_process_cpu_seconds(getpid());
   sleep(2);
-  cr_assert_lt(test_process_cpu_seconds(host.pid) - daemon_before, 0.02);
+  cr_assert_lt(test_process_cpu_seconds(test_host.pid) - daemon_before, 0.02);
   cr_assert_lt(test_process_cpu_seconds(getpid()) - client_before, 0.02);
   th_adapter_close(adapter);
 }

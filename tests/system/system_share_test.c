@@ -28,9 +28,7 @@ TestSuite(system_share, .init = setup, .fini = teardown, .timeout = 120);
 static th_job *start_owner(th_adapter *adapter, const char *spec) {
   th_job_request request = test_train_request(&data, spec);
   request.keep_data = true;
-  th_job *job;
-  cr_assert_eq(th_job_start(adapter, &request, &job), TH_OK, "%s", th_error_text());
-  return job;
+  return test_job_start(adapter, &request);
 }
 
 static th_error start_sharer(th_adapter *adapter, const th_job *owner, th_job **job) {
