@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -230,6 +231,42 @@ th_error th_job_start(th_adapter *adapter, const th_job_request *request, th_job
   error = adapter->way->start(adapter->session, request, data_of, &job->job);
   if (error == TH_OK) atomic_fetch_add_explicit(&adapter->jobs_started, 1, memory_order_relaxed);
   return job_hand_over(job, error, started);
+}
+
+/* What was started before job `failed` is forgotten again. A host that does not answer has it end
+ * with the session. */
+static th_error jobs_undo(th_job **jobs, uint32_t failed, uint32_t count, th_error error) {
+  char text[TH_ERROR_TEXT_BYTES_MAX];
+  snprintf(text, sizeof text, "%s", th_error_text());
+  for (uint32_t i = failed; i-- > 0;) {
+    th_error ignored = th_job_forget(jobs[i]);
+    (void)ignored;
+    th_job_close(jobs[i]);
+  }
+  return th_fail(error, "job %u of %u: %s", failed + 1, count, text);
+}
+
+th_error th_jobs_start(th_adapter *adapter, const th_job_request *request, const char *const *specs,
+                       uint32_t count, th_job **jobs) {
+  if (count == 0) return th_fail(TH_ERR_USAGE, "count is 0: there is no job to start");
+  if (request->spec != NULL)
+    return th_fail(TH_ERR_USAGE,
+                   "the request has a spec: of many jobs each has its own, so it must be NULL");
+  th_job_request one = *request;
+  one.keep_data = true;
+  for (uint32_t i = 0; i < count; i++) {
+    one.spec = specs[i];
+    th_error error = th_job_start(adapter, &one, &jobs[i]);
+    if (error != TH_OK) return jobs_undo(jobs, i, count, error);
+    /* The others have of the first what is not their own: every array but the model. */
+    one = (th_job_request){.kind = request->kind,
+                           .model = request->model,
+                           .model_bytes = request->model_bytes,
+                           .detach = request->detach,
+                           .keep_data = request->keep_data,
+                           .data_of = jobs[0]};
+  }
+  return TH_OK;
 }
 
 th_error th_job_attach(th_adapter *adapter, uint64_t number, th_job **attached) {

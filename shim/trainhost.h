@@ -226,6 +226,21 @@ typedef struct th_job_request {
 TH_USE th_error th_job_start(th_adapter *adapter, const th_job_request *request, th_job **job);
 
 /**
+ * Start many jobs on the same data, all or none: the data are sent once and held once.
+ *
+ * What is started when one is refused is forgotten again. The first job keeps the data, as with
+ * keep_data, so that they are there for the last however quick it is: forget it when all are over.
+ *
+ * @param request  of all jobs; its spec must be NULL.
+ * @param specs    [count], of each job; NULL: all defaults.
+ * @param count    at least 1.
+ * @param jobs     [out] [count], in the order of specs; no handles unless TH_OK.
+ * @return as th_job_start; the text says which job it was that could not be started.
+ */
+TH_USE th_error th_jobs_start(th_adapter *adapter, const th_job_request *request,
+                              const char *const *specs, uint32_t count, th_job **jobs);
+
+/**
  * Find a job of this user again, by number.
  *
  * @return as th_job_start; TH_ERR_NOT_FOUND; TH_ERR_BUSY if another session follows it, or this

@@ -223,6 +223,40 @@ Test(start, a_batch_refused_ends_it_with_the_daemons_text_and_leaves_nothing) {
   cr_assert_eq(forgotten_job, 5);
 }
 
+static uint64_t forgotten_in_order[2];
+static th_wire_start shared;
+
+static void refuse_the_third(struct peer *server) {
+  peer_welcome(server);
+  peer_accept_job(server, TH_WIRE_START, 5, 0);
+  peer_swallow(server, PEER_SMALL_BYTES);
+  peer_expect(server, TH_WIRE_START);
+  memcpy(&shared, server->message.body, sizeof shared);
+  th_wire_job answer = {.job = 6, .cell = 1, .kind = TH_JOB_TRAIN};
+  peer_answer(server, &answer, sizeof answer, NULL, 0);
+  peer_expect(server, TH_WIRE_START);
+  peer_refuse(server, TH_ERR_BUSY, "64 jobs are there already");
+  for (int i = 0; i < 2; i++) {
+    forgotten_in_order[i] = expect_forget(server);
+    peer_answer(server, NULL, 0, NULL, 0);
+  }
+  peer_await_hang_up(server);
+}
+
+Test(start, many_jobs_are_all_started_or_forgotten_again) {
+  begin_with(refuse_the_third, NULL);
+  const char *const specs[3] = {NULL, "{}", NULL};
+  th_job *jobs[3];
+  cr_assert_eq(th_jobs_start(adapter, &peer_small_request, specs, 3, jobs), TH_ERR_BUSY, "%s",
+               th_error_text());
+  cr_assert_str_eq(th_error_text(), "job 3 of 3: 64 jobs are there already");
+  end();
+  cr_assert_eq(forgotten_in_order[0], 6);
+  cr_assert_eq(forgotten_in_order[1], 5, "the data go last");
+  cr_assert_eq(shared.data_of, 5);
+  cr_assert_eq(shared.array_bytes[0], 0, "the data are announced a second time");
+}
+
 static void refuse_a_batch_and_die(struct peer *server) {
   peer_welcome(server);
   peer_accept_job(server, TH_WIRE_START, 5, 0);
