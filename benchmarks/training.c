@@ -112,7 +112,9 @@ static double sgemm_run(uint32_t threads) {
 static double sample_gflop(const training_case *c) {
   th_spec spec = case_spec(c);
   th_model model;
-  if (th_model_init(&model, &spec, c->width, c->classes) != TH_OK) fail(c->name);
+  if (th_model_init(&model, &spec, &(th_model_sizes){.width = c->width, .classes = c->classes}) !=
+      TH_OK)
+    fail(c->name);
   double weights = 0;
   for (uint32_t l = 0; l < model.layer_count; l++)
     weights += (double)model.layers[l].inputs * model.layers[l].outputs * (l == 0 ? 2 : 3);

@@ -1,4 +1,4 @@
-/** A multilayer perceptron: where its parameters lie, and the file that holds them. */
+/** A net: where its parameters lie, and the file that holds them. */
 #ifndef TH_KERNELS_MODEL_H
 #define TH_KERNELS_MODEL_H
 
@@ -12,6 +12,14 @@
 #define TH_MODEL_LAYERS_MAX (TH_HIDDEN_LAYERS_MAX + 1)
 #define TH_MODEL_PARAMETERS_MAX (UINT64_C(1) << 31)
 
+/** What the shape of a net depends on beside its specification. */
+typedef struct th_model_sizes {
+  uint32_t width; /**< features of a row */
+  uint32_t classes; /**< labels lie below it; 0: a regression */
+  uint32_t targets; /**< of a row; 0: a classification */
+  uint32_t groups; /**< ids lie below it; matters to an embedding alone */
+} th_model_sizes;
+
 /** One linear layer. Its weights are [outputs, inputs], row-major, as nn.Linear's. */
 typedef struct th_layer {
   uint32_t inputs, outputs;
@@ -19,30 +27,68 @@ typedef struct th_layer {
   uint64_t biases; /**< index of the first bias */
 } th_layer;
 
-/** The shape of a net. All parameters are one flat array: each layer's weights, then its biases. */
+/** Normalization of a hidden layer's products, as nn.LayerNorm and nn.BatchNorm1d have it. All
+ * arrays are [outputs] of that layer, and are told by the index of their first number. */
+typedef struct th_norm {
+  uint64_t scale, shift; /**< learnt */
+  uint64_t mean, variance; /**< of batch normalization: running, not learnt */
+} th_norm;
+
+/** A recurrent layer: both products give all gates of it, in the order of nn.LSTM (input, forget,
+ * cell, output) and nn.GRU (reset, update, new). */
+typedef struct th_cell {
+  uint32_t width; /**< of the state */
+  th_layer input; /**< weight_ih and bias_ih: from what comes in */
+  th_layer state; /**< weight_hh and bias_hh: from the state before */
+} th_cell;
+
+/**
+ * The shape of a net. A row of features, its group's numbers beside it if there is an embedding,
+ * goes through the recurrent layers with the rows before it if there are some, and then through a
+ * stack of linear ones. All parameters are one flat array in the order of the file's tensors.
+ */
 typedef struct th_model {
+  uint32_t width; /**< features of a row */
+  uint32_t classes; /**< labels lie below it; 0: a regression */
+  uint32_t outputs; /**< of the last layer */
+  uint32_t groups; /**< rows of the embedding's table; 0: there is none */
+  uint64_t embedding; /**< index of the table's first number: [groups, spec->embedding] */
+  th_cell cells[TH_RECURRENT_LAYERS_MAX];
+  uint32_t cell_count;
   th_layer layers[TH_MODEL_LAYERS_MAX];
   uint32_t layer_count;
-  uint32_t width; /**< inputs of the first layer */
-  uint32_t outputs; /**< of the last: its logits */
-  uint32_t classes; /**< labels lie below it */
-  uint64_t parameters;
+  th_norm norms[TH_HIDDEN_LAYERS_MAX]; /**< of hidden layers, if the specification says so */
+  uint64_t parameters; /**< numbers in all, with those that are not learnt */
 } th_model;
 
 /**
  * Lay out the net of a specification. Loss binary_cross_entropy has one output for two classes,
- * every other loss one for each class.
+ * other losses one for each class, a regression one for each target of a row.
  *
- * @return TH_OK; TH_ERR_USAGE if it would have more than TH_MODEL_PARAMETERS_MAX parameters.
+ * @return TH_OK; TH_ERR_USAGE if it would have more than TH_MODEL_PARAMETERS_MAX parameters, or
+ *         residual layers are asked for and none can be one.
  */
-th_error th_model_init(th_model *model, const th_spec *spec, uint32_t width, uint32_t classes);
+th_error th_model_init(th_model *model, const th_spec *spec, const th_model_sizes *sizes);
 
-/** Draw initial parameters as nn.Linear does: weights and biases from U(±1/√inputs). */
-void th_model_draw(const th_model *model, uint64_t seed, float *parameters);
+/** Whether hidden layer `l` adds its inputs to its outputs. */
+static inline bool th_model_skips(const th_model *model, const th_spec *spec, uint32_t l) {
+  return spec->residual && model->layers[l].inputs == model->layers[l].outputs;
+}
+
+/** Inputs of the net at each row: its features and its group's numbers. */
+static inline uint32_t th_model_inputs(const th_model *model, const th_spec *spec) {
+  return model->width + spec->embedding;
+}
 
 /**
- * The constructor that rebuilds the net in PyTorch:
- * "nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))".
+ * Draw initial parameters as PyTorch does: of linear layers from U(±1/√inputs), of recurrent ones
+ * from U(±1/√width), of an embedding from N(0, 1); normalization begins as none.
+ */
+void th_model_draw(const th_model *model, const th_spec *spec, uint64_t seed, float *parameters);
+
+/**
+ * Python that rebuilds the net in PyTorch: "nn.Sequential(nn.Linear(784, 256), nn.ReLU(),
+ * nn.Linear(256, 10))", or the source of a class Net where nn.Sequential cannot say it.
  *
  * @param text  [out] owned by the caller, NUL-terminated.
  * @return TH_OK; TH_ERR_SYSTEM without memory.
@@ -52,20 +98,14 @@ th_error th_model_constructor(const th_model *model, const th_spec *spec, th_buf
 /** Told of each module of the net in order. */
 typedef th_error th_model_module(void *user, const char *text);
 
-/** How a module is written. */
-typedef enum th_module_style {
-  TH_MODULE_PRINTED, /**< as PyTorch prints it: "Linear(in_features=784, out_features=256,
-                        bias=True)" */
-  TH_MODULE_CODE, /**< as a person writes it: "Linear(784, 256)" */
-} th_module_style;
-
-/** Go through the modules of nn.Sequential. @return TH_OK, or what `each` returned first. */
-th_error th_model_modules(const th_model *model, const th_spec *spec, th_module_style style,
-                          th_model_module *each, void *user);
+/** Go through the modules as PyTorch prints them: "Linear(in_features=784, out_features=256,
+ * bias=True)". @return TH_OK, or what `each` returned first. */
+th_error th_model_modules(const th_model *model, const th_spec *spec, th_model_module *each,
+                          void *user);
 
 /**
- * Encode parameters as a safetensors file that torch.nn.Sequential can load by name, and whose
- * metadata rebuild the net without anything else.
+ * Encode parameters as a safetensors file that PyTorch's net (th_model_constructor) can load by
+ * name, and whose metadata rebuild the net without anything else.
  *
  * @param standard  its means and deviations are two more tensors, input.mean and input.std, if the
  *                  specification says standardize.

@@ -18,6 +18,10 @@
 
 #define TH_HIDDEN_LAYERS_MAX 64
 #define TH_HIDDEN_WIDTH_MAX 65536
+#define TH_RECURRENT_LAYERS_MAX 8
+#define TH_RECURRENT_WIDTH_MAX 16384
+#define TH_WINDOW_MAX 4096
+#define TH_EMBEDDING_MAX 4096
 #define TH_SPEC_NAME_BYTES_MAX 64
 
 /** What a checkpoint's metadata have as "format"; a model's are other than that. */
@@ -34,6 +38,19 @@ typedef enum th_activation {
   TH_ACTIVATION_GELU_TANH, /**< its approximation by tanh */
   TH_ACTIVATION_SILU,
 } th_activation;
+
+/** What a hidden layer's products are normalized over, before its activation. */
+typedef enum th_normalization {
+  TH_NORMALIZATION_NONE,
+  TH_NORMALIZATION_LAYER, /**< the layer's outputs, row by row */
+  TH_NORMALIZATION_BATCH, /**< the rows of the batch, output by output */
+} th_normalization;
+
+typedef enum th_recurrent_kind {
+  TH_RECURRENT_NONE,
+  TH_RECURRENT_LSTM,
+  TH_RECURRENT_GRU,
+} th_recurrent_kind;
 
 typedef enum th_loss_kind {
   TH_LOSS_CROSS_ENTROPY,
@@ -87,7 +104,14 @@ typedef struct th_spec {
   uint32_t activation_count; /**< 1: the same for all hidden layers; else one for each */
   double negative_slope; /**< of leaky ReLU */
   double elu_alpha; /**< minus the limit of ELU at −∞ */
+  th_normalization normalization; /**< of the hidden layers */
+  bool residual; /**< hidden layers as wide as their inputs add them to their outputs */
   double dropout; /**< probability, after each hidden activation */
+  uint32_t embedding; /**< numbers learnt for each group; 0: groups do not enter the net */
+  th_recurrent_kind recurrent; /**< layers before the hidden ones, over the rows of a window */
+  uint32_t recurrent_width;
+  uint32_t recurrent_layers;
+  uint32_t window; /**< rows: one and those before it in its group */
   th_loss_kind loss;
   th_weighting weighting;
   double class_weights[TH_CLASS_WEIGHTS_MAX]; /**< if listed: one for each class */

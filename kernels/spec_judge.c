@@ -98,9 +98,22 @@ static th_error validation_judge(const th_spec *spec) {
   return folds_judge(spec);
 }
 
+static th_error recurrent_judge(const th_spec *spec) {
+  bool is_recurrent = spec->recurrent != TH_RECURRENT_NONE;
+  if (is_recurrent && spec->window == 1)
+    return th_fail(TH_ERR_USAGE,
+                   "recurrent layers see a window of rows and window is 1: make it larger, 32 say");
+  if (!is_recurrent && spec->window > 1)
+    return th_fail(TH_ERR_USAGE,
+                   "window is %u and recurrent none: only recurrent layers see a window; set "
+                   "recurrent to lstm or gru",
+                   spec->window);
+  return TH_OK;
+}
+
 th_error th_spec_judge(const th_spec *spec) {
-  static th_error (*const judges[])(const th_spec *) = {layers_judge, loss_judge, optimizer_judge,
-                                                        rate_judge, validation_judge};
+  static th_error (*const judges[])(const th_spec *) = {
+      layers_judge, recurrent_judge, loss_judge, optimizer_judge, rate_judge, validation_judge};
   th_error error = TH_OK;
   for (size_t i = 0; i < sizeof judges / sizeof *judges && error == TH_OK; i++)
     error = judges[i](spec);

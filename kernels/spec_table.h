@@ -12,6 +12,8 @@
 
 static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "sigmoid", "elu",
                                                "gelu", "gelu_tanh",  "silu", NULL};
+static const char *const normalization_words[] = {"none", "layer", "batch", NULL};
+static const char *const recurrent_words[] = {"none", "lstm", "gru", NULL};
 static const char *const loss_words[] = {"cross_entropy", "focal", "binary_cross_entropy", NULL};
 static const char *const weighting_words[] = {"none", "balanced", NULL};
 static const char *const optimizer_words[] = {"sgd", "adam", "adamw", "rmsprop", NULL};
@@ -36,6 +38,9 @@ typedef struct field_range {
   { 0, 1 - DBL_EPSILON / 2, "a number from 0 to below 1" }
 #define FROM_ONE \
   { 1, UINT32_MAX, "a whole number from 1 to 4294967295" }
+#define WORDS(number) #number
+#define UP_TO(least, most) \
+  { least, most, "a whole number from " WORDS(least) " to " WORDS(most) }
 #define FROM_ZERO \
   { 0, UINT32_MAX, "a whole number from 0 to 4294967295" }
 
@@ -50,8 +55,23 @@ typedef struct field_range {
     "Activation of the hidden layers, or a list with one for each")                                \
   X(negative_slope, TH_SPEC_NUMBER, "0.01", NULL, NOT_NEGATIVE, "Slope of leaky_relu below 0")     \
   X(elu_alpha, TH_SPEC_NUMBER, "1", NULL, NOT_NEGATIVE, "How far below 0 elu comes")               \
+  X(normalization, TH_SPEC_CHOICE, "none", normalization_words, ANY,                               \
+    "What the hidden layers' products are normalized over before the activation: nothing, the "    \
+    "layer, or the batch")                                                                         \
+  X(residual, TH_SPEC_BOOL, "false", NULL, ANY,                                                    \
+    "Let hidden layers that are as wide as their inputs add these to their outputs")               \
   X(dropout, TH_SPEC_NUMBER, "0", NULL, FRACTION,                                                  \
     "Probability with which a hidden unit is left out of a step")                                  \
+  X(embedding, TH_SPEC_COUNT, "0", NULL, UP_TO(0, TH_EMBEDDING_MAX),                               \
+    "Numbers learnt for each group and put beside its rows' features; 0: groups do not enter")     \
+  X(recurrent, TH_SPEC_CHOICE, "none", recurrent_words, ANY,                                       \
+    "Recurrent layers before the hidden ones, over the rows of a window")                          \
+  X(recurrent_width, TH_SPEC_COUNT, "64", NULL, UP_TO(1, TH_RECURRENT_WIDTH_MAX),                  \
+    "Width of the recurrent layers")                                                               \
+  X(recurrent_layers, TH_SPEC_COUNT, "1", NULL, UP_TO(1, TH_RECURRENT_LAYERS_MAX),                 \
+    "How many recurrent layers there are, one on top of the other")                                \
+  X(window, TH_SPEC_COUNT, "1", NULL, UP_TO(1, TH_WINDOW_MAX),                                     \
+    "Rows that recurrent layers see: each row and those before it in its group")                   \
   X(loss, TH_SPEC_CHOICE, "cross_entropy", loss_words, ANY, "What training makes small")           \
   X(class_weights, TH_SPEC_WEIGHTS, "none", weighting_words, ANY,                                  \
     "What each class weighs in the loss: none, balanced by its rarity, or a list")                 \

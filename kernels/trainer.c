@@ -139,7 +139,7 @@ static th_error parameters_draw(th_trainer *trainer) {
   if (parameters == NULL)
     return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " parameters",
                    trainer->model.parameters);
-  th_model_draw(&trainer->model, trainer->spec.seed, parameters);
+  th_model_draw(&trainer->model, &trainer->spec, trainer->spec.seed, parameters);
   th_engine_state state = {.parameters = parameters};
   th_error error = trainer->device.backend->write(trainer->engine, &state);
   free(parameters);
@@ -158,8 +158,9 @@ static th_error trainer_prepare(th_trainer *trainer) {
   th_error error =
       th_data_survey(&trainer->data, labels_bound(spec), survey_tell, trainer, &trainer->facts);
   if (error != TH_OK) return error;
-  uint32_t classes = spec->classes == 0 ? trainer->facts.classes : spec->classes;
-  error = th_model_init(&trainer->model, spec, trainer->data.width, classes);
+  th_model_sizes sizes = {.width = trainer->data.width,
+                          .classes = spec->classes == 0 ? trainer->facts.classes : spec->classes};
+  error = th_model_init(&trainer->model, spec, &sizes);
   if (error == TH_OK) error = rows_split(trainer);
   if (error == TH_OK) error = th_history_init(&trainer->history, spec->epochs);
   if (error == TH_OK) error = inputs_fit(trainer);

@@ -28,13 +28,12 @@ static th_error module_append(void *user, const char *text) {
   return th_fail(TH_ERR_SYSTEM, "no memory for the model card");
 }
 
-/* The modules as PyTorch prints them, and the one line that builds them. */
+/* The modules as PyTorch prints them, and the Python that builds them. */
 static json_t *architecture_to_json(const th_trainer *trainer) {
   json_t *modules = json_array();
   th_buffer constructor = {0};
   json_t *architecture = NULL;
-  if (th_model_modules(&trainer->model, &trainer->spec, TH_MODULE_PRINTED, module_append,
-                       modules) == TH_OK &&
+  if (th_model_modules(&trainer->model, &trainer->spec, module_append, modules) == TH_OK &&
       th_model_constructor(&trainer->model, &trainer->spec, &constructor) == TH_OK)
     architecture = json_pack("{s:s, s:O}", "constructor", constructor.data, "modules", modules);
   th_buffer_fini(&constructor);

@@ -163,6 +163,11 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
 
 static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   const th_spec *spec = plan->spec;
+  if (spec->normalization != TH_NORMALIZATION_NONE || spec->residual || plan->model->groups > 0 ||
+      plan->model->cell_count > 0)
+    return th_fail(TH_ERR_USAGE,
+                   "normalization, residual, embedding and recurrent are not trained "
+                   "by the CPU engine yet");
   uint64_t batch_rows = min_u64(spec->batch_size, plan->training_rows);
   uint64_t evaluate_rows = min_u64(plan->data->rows - plan->training_rows, TH_EVALUATE_ROWS);
   th_engine *made = calloc(1, sizeof *made);

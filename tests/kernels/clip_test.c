@@ -24,9 +24,11 @@ static double step_length(const th_spec *spec, double *largest) {
   th_data data = fixture_data();
   th_model model;
   uint64_t count;
-  cr_assert_eq(th_model_init(&model, spec, FIXTURE_WIDTH, FIXTURE_CLASSES), TH_OK);
+  cr_assert_eq(th_model_init(&model, spec,
+                             &(th_model_sizes){.width = FIXTURE_WIDTH, .classes = FIXTURE_CLASSES}),
+               TH_OK);
   float *before = malloc(model.parameters * sizeof *before);
-  th_model_draw(&model, spec->seed, before);
+  th_model_draw(&model, spec, spec->seed, before);
   th_trainer *trainer = fixture_trainer(spec, &data);
   fixture_finish(trainer);
   float *after = fixture_parameters(trainer, &count);

@@ -118,7 +118,9 @@ static inline golden_end golden_train(const th_spec *spec, uint32_t steps) {
   th_engine *engine;
   th_team *team;
   th_real parameters[GOLDEN_PARAMETERS];
-  cr_assert_eq(th_model_init(&model, spec, GOLDEN_WIDTH, GOLDEN_CLASSES), TH_OK);
+  cr_assert_eq(th_model_init(&model, spec,
+                             &(th_model_sizes){.width = GOLDEN_WIDTH, .classes = GOLDEN_CLASSES}),
+               TH_OK);
   cr_assert_leq(model.parameters, GOLDEN_PARAMETERS);
   th_engine_plan plan = {.spec = spec,
                          .model = &model,

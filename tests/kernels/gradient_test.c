@@ -48,7 +48,9 @@ static void rig_open(th_rig *rig, const th_spec *spec, uint32_t classes, uint32_
     features[i] = 2 * th_random_unit(th_philox_at(1, i, 0, 0, 0).word[0]) - 1;
   for (uint32_t i = 0; i < ROWS; i++)
     labels[i] = (int32_t)(th_philox_at(2, i, 0, 0, 0).word[0] % label_bound);
-  cr_assert_eq(th_model_init(&rig->model, spec, WIDTH, classes), TH_OK);
+  cr_assert_eq(
+      th_model_init(&rig->model, spec, &(th_model_sizes){.width = WIDTH, .classes = classes}),
+      TH_OK);
   cr_assert_leq(rig->model.parameters, PARAMETERS_MAX);
   th_engine_plan plan = {.spec = &rig->spec,
                          .model = &rig->model,
@@ -58,7 +60,7 @@ static void rig_open(th_rig *rig, const th_spec *spec, uint32_t classes, uint32_
   cr_assert_eq(th_cpu_backend.create(&plan, &rig->engine), TH_OK);
   cr_assert_eq(th_team_create(1, &rig->team), TH_OK);
   float drawn[PARAMETERS_MAX];
-  th_model_draw(&rig->model, 5, drawn);
+  th_model_draw(&rig->model, spec, 5, drawn);
   for (uint64_t i = 0; i < rig->model.parameters; i++) rig->start[i] = (th_real)drawn[i];
 }
 

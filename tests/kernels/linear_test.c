@@ -98,7 +98,9 @@ static void wide_train(const th_data *data, uint32_t threads, float *after) {
   spec.hidden_count = 1;
   spec.hidden[0] = WIDE;
   spec.batch_size = WIDE_ROWS;
-  cr_assert_eq(th_model_init(&model, &spec, WIDE, WIDE_CLASSES), TH_OK);
+  cr_assert_eq(
+      th_model_init(&model, &spec, &(th_model_sizes){.width = WIDE, .classes = WIDE_CLASSES}),
+      TH_OK);
   cr_assert(th_linear_init(&model.layers[0], 0).is_wide);
   th_engine_plan plan = {.spec = &spec,
                          .model = &model,
@@ -108,7 +110,7 @@ static void wide_train(const th_data *data, uint32_t threads, float *after) {
   th_sums sums = {0};
   cr_assert_eq(th_cpu_backend.create(&plan, &engine), TH_OK);
   cr_assert_eq(th_team_create(threads, &team), TH_OK);
-  th_model_draw(&model, 5, after);
+  th_model_draw(&model, &spec, 5, after);
   th_engine_state state = {.parameters = after};
   cr_assert_eq(th_cpu_backend.write(engine, &state), TH_OK);
   cr_assert_eq(th_cpu_backend.train(engine, team, 1, 0, 1, &sums), TH_OK);

@@ -25,7 +25,7 @@ Test(model, constructor_is_what_a_person_would_write_in_pytorch) {
   th_spec spec = varied_spec();
   th_model model;
   th_buffer text;
-  cr_assert_eq(th_model_init(&model, &spec, 9, 3), TH_OK);
+  cr_assert_eq(th_model_init(&model, &spec, &(th_model_sizes){.width = 9, .classes = 3}), TH_OK);
   cr_assert_eq(th_model_constructor(&model, &spec, &text), TH_OK);
   cr_assert_str_eq(text.data,
                    "nn.Sequential(nn.Linear(9, 2), nn.ELU(alpha=0.5), nn.Linear(2, 3), nn.GELU(), "
@@ -44,8 +44,8 @@ Test(model, modules_are_as_pytorch_prints_them) {
   th_spec spec = varied_spec();
   th_model model;
   uint32_t printed = 0;
-  cr_assert_eq(th_model_init(&model, &spec, 9, 3), TH_OK);
-  cr_assert_eq(th_model_modules(&model, &spec, TH_MODULE_PRINTED, module_count, &printed), TH_OK);
+  cr_assert_eq(th_model_init(&model, &spec, &(th_model_sizes){.width = 9, .classes = 3}), TH_OK);
+  cr_assert_eq(th_model_modules(&model, &spec, module_count, &printed), TH_OK);
   cr_assert_eq(printed, 1);
 }
 
@@ -60,10 +60,10 @@ Test(model, decode_reads_back_activations_loss_and_weights) {
   spec.class_weight_count = 2;
   spec.class_weights[0] = 0.1;
   spec.class_weights[1] = 1.9;
-  cr_assert_eq(th_model_init(&model, &spec, 9, 2), TH_OK);
+  cr_assert_eq(th_model_init(&model, &spec, &(th_model_sizes){.width = 9, .classes = 2}), TH_OK);
   cr_assert(model.outputs == 1 && model.classes == 2, "one logit for two classes");
   float *drawn = malloc(model.parameters * sizeof *drawn);
-  th_model_draw(&model, 1, drawn);
+  th_model_draw(&model, &spec, 1, drawn);
   cr_assert_eq(th_model_encode(&model, &spec, drawn, NULL, &file), TH_OK);
   cr_assert_eq(th_model_decode(file.data, file.bytes, &found, &read, &parameters, &standard), TH_OK,
                "%s", th_error_text());
