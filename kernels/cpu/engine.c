@@ -9,7 +9,6 @@
 
 #define ALIGNMENT_BYTES 64
 
-/* Zeroed, aligned to a cache line; NULL without memory or if the size overflows. */
 static void *array_allocate(uint64_t rows, uint64_t width, size_t element_bytes) {
   size_t bytes;
   if (__builtin_mul_overflow(rows, width, &bytes) ||
@@ -22,74 +21,21 @@ static void *array_allocate(uint64_t rows, uint64_t width, size_t element_bytes)
   return array;
 }
 
-static uint32_t block_inputs_max(const th_linear *layer) {
-  return layer->is_wide ? TH_BLOCK_INPUTS_WIDE : TH_BLOCK_INPUTS;
+void *th_engine_array(th_engine *engine, uint64_t rows, uint64_t width, size_t element_bytes) {
+  th_check(engine->array_count < TH_ARRAYS_MAX);
+  void *array = array_allocate(rows, width, element_bytes);
+  if (array == NULL)
+    engine->lacks_memory = true;
+  else
+    engine->arrays[engine->array_count++] = array;
+  return array;
 }
 
-static bool blocks_allocate(th_engine *engine) {
-  uint32_t layers = engine->model->layer_count;
-  for (uint32_t l = 0; l < layers; l++) {
-    uint32_t largest = block_inputs_max(&engine->layers[l]);
-    engine->block_count += (engine->layers[l].inputs + largest - 1) / largest;
-  }
-  engine->blocks = array_allocate(engine->block_count, 1, sizeof *engine->blocks);
-  engine->block_squares = array_allocate(engine->block_count, 1, sizeof *engine->block_squares);
-  if (engine->blocks == NULL || engine->block_squares == NULL) return false;
-  th_block *block = engine->blocks;
-  for (uint32_t l = 0; l < layers; l++) {
-    uint32_t largest = block_inputs_max(&engine->layers[l]);
-    for (uint32_t first = 0; first < engine->layers[l].inputs; first += largest) {
-      uint32_t left = engine->layers[l].inputs - first;
-      *block++ = (th_block){.layer = l, .first = first, .inputs = left < largest ? left : largest};
-    }
-  }
-  return true;
+static th_real *reals(th_engine *engine, uint64_t rows, uint64_t width) {
+  return th_engine_array(engine, rows, width, sizeof(th_real));
 }
 
-/* What the way back through a hidden layer needs. */
-static bool hidden_allocate(th_engine *engine, uint32_t l, uint64_t batch_rows) {
-  const th_linear *above = &engine->layers[l + 1];
-  const th_nonlinearity *f = &engine->nonlinearities[l];
-  uint32_t width = above->input_stride;
-  bool keeps_slopes = !th_activation_tells_slope(f->kind);
-  bool drops = f->drop_threshold > 0;
-  engine->deltas[l] = array_allocate(batch_rows, width, sizeof(th_real));
-  if (!above->is_wide)
-    engine->transposed[l + 1] = array_allocate(above->outputs, width, sizeof(th_real));
-  if (keeps_slopes) engine->slopes[l] = array_allocate(batch_rows, width, sizeof(th_real));
-  if (drops) engine->kept[l] = array_allocate(batch_rows, width, sizeof(uint8_t));
-  return engine->deltas[l] != NULL && (above->is_wide || engine->transposed[l + 1] != NULL) &&
-         (!keeps_slopes || engine->slopes[l] != NULL) && (!drops || engine->kept[l] != NULL);
-}
-
-/* What only training needs: gradients, moments, and what hidden layers need. */
-static bool training_allocate(th_engine *engine, uint64_t batch_rows) {
-  uint32_t moments = th_optimizer_moments(engine->spec);
-  uint64_t count = engine->parameter_count;
-  engine->gradients = array_allocate(count, 1, sizeof(th_real));
-  engine->rows_ahead = array_allocate(batch_rows, 1, sizeof *engine->rows_ahead);
-  if (engine->gradients == NULL || engine->rows_ahead == NULL) return false;
-  if (moments > 0) engine->moment1 = array_allocate(count, 1, sizeof(th_real));
-  if (moments > 0 && engine->moment1 == NULL) return false;
-  if (moments > 1) engine->moment2 = array_allocate(count, 1, sizeof(th_real));
-  if (moments > 1 && engine->moment2 == NULL) return false;
-  for (uint32_t l = 0; l + 1 < engine->model->layer_count; l++)
-    if (!hidden_allocate(engine, l, batch_rows)) return false;
-  return blocks_allocate(engine);
-}
-
-static bool forward_allocate(th_engine *engine, uint64_t rows) {
-  uint32_t last = engine->model->layer_count - 1;
-  engine->parameters = array_allocate(engine->parameter_count, 1, sizeof(th_real));
-  engine->deltas[last] = array_allocate(rows, engine->layers[last].output_stride, sizeof(th_real));
-  engine->slice_sums = array_allocate((rows + engine->slice_rows - 1) / engine->slice_rows, 1,
-                                      sizeof *engine->slice_sums);
-  for (uint32_t l = 0; l <= last; l++) {
-    engine->inputs[l] = array_allocate(rows, engine->layers[l].input_stride, sizeof(th_real));
-    if (engine->inputs[l] == NULL) return false;
-  }
-  return engine->parameters != NULL && engine->deltas[last] != NULL && engine->slice_sums != NULL;
-}
+/* ---- the net ---- */
 
 static th_nonlinearity nonlinearity_of(const th_spec *spec, uint32_t layer) {
   th_activation kind = th_spec_activation(spec, layer);
@@ -101,59 +47,107 @@ static th_nonlinearity nonlinearity_of(const th_spec *spec, uint32_t layer) {
   };
 }
 
-static void layers_init(th_engine *engine) {
+static void dense_init(th_engine *engine, const th_layer *layer, uint32_t times) {
+  th_dense *dense = &engine->denses[engine->dense_count++];
+  *dense = (th_dense){
+      .layer = layer, .linear = th_linear_init(layer, engine->parameter_count), .times = times};
+  engine->parameter_count = dense->linear.biases + dense->linear.output_stride;
+  if (dense->linear.is_wide) engine->slice_rows = TH_SLICE_ROWS_WIDE;
+}
+
+static void net_init(th_engine *engine) {
   engine->slice_rows = TH_SLICE_ROWS;
-  for (uint32_t l = 0; l < engine->model->layer_count; l++) {
-    th_linear *layer = &engine->layers[l];
-    *layer = th_linear_init(&engine->model->layers[l], engine->parameter_count);
-    engine->parameter_count = layer->biases + layer->output_stride;
-    if (layer->is_wide) engine->slice_rows = TH_SLICE_ROWS_WIDE;
+  for (uint32_t l = 0; l < engine->model->layer_count; l++)
+    dense_init(engine, &engine->model->layers[l], 1);
+  for (uint32_t l = 0; l < engine->spec->hidden_count; l++)
+    engine->hidden[l].f = nonlinearity_of(engine->spec, l);
+}
+
+/* ---- what only training needs ---- */
+
+static uint32_t block_inputs_max(const th_linear *linear) {
+  return linear->is_wide ? TH_BLOCK_INPUTS_WIDE : TH_BLOCK_INPUTS;
+}
+
+static uint32_t blocks_of(const th_linear *linear) {
+  uint32_t largest = block_inputs_max(linear);
+  return (linear->inputs + largest - 1) / largest;
+}
+
+static void blocks_allocate(th_engine *engine) {
+  for (uint32_t d = 0; d < engine->dense_count; d++)
+    engine->block_count += blocks_of(&engine->denses[d].linear);
+  engine->blocks = th_engine_array(engine, engine->block_count, 1, sizeof *engine->blocks);
+  engine->block_squares =
+      th_engine_array(engine, engine->block_count, 1, sizeof *engine->block_squares);
+  th_block *block = engine->blocks;
+  if (block == NULL) return;
+  for (uint32_t d = 0; d < engine->dense_count; d++) {
+    const th_linear *linear = &engine->denses[d].linear;
+    uint32_t largest = block_inputs_max(linear);
+    for (uint32_t first = 0; first < linear->inputs; first += largest) {
+      uint32_t left = linear->inputs - first;
+      *block++ = (th_block){.dense = d, .first = first, .inputs = left < largest ? left : largest};
+    }
   }
-  for (uint32_t l = 0; l + 1 < engine->model->layer_count; l++)
-    engine->nonlinearities[l] = nonlinearity_of(engine->spec, l);
+}
+
+/* What the way back through a hidden layer needs. */
+static void hidden_allocate(th_engine *engine, uint32_t l, uint64_t batch_rows) {
+  th_hidden *hidden = &engine->hidden[l];
+  th_dense *above = &engine->denses[l + 1];
+  uint32_t width = above->linear.input_stride;
+  engine->denses[l].deltas = reals(engine, batch_rows, width);
+  if (!above->linear.is_wide) above->transposed = reals(engine, above->linear.outputs, width);
+  if (!th_activation_tells_slope(hidden->f.kind)) hidden->slopes = reals(engine, batch_rows, width);
+  if (hidden->f.drop_threshold > 0)
+    hidden->kept = th_engine_array(engine, batch_rows, width, sizeof *hidden->kept);
+}
+
+static void training_allocate(th_engine *engine, uint64_t batch_rows) {
+  uint32_t moments = th_optimizer_moments(engine->spec);
+  uint64_t count = engine->parameter_count;
+  engine->gradients = reals(engine, count, 1);
+  engine->rows_ahead = th_engine_array(engine, batch_rows, 1, sizeof *engine->rows_ahead);
+  if (moments > 0) engine->moment1 = reals(engine, count, 1);
+  if (moments > 1) engine->moment2 = reals(engine, count, 1);
+  for (uint32_t l = 0; l < engine->spec->hidden_count; l++) hidden_allocate(engine, l, batch_rows);
+  blocks_allocate(engine);
+}
+
+static void forward_allocate(th_engine *engine, uint64_t rows) {
+  th_dense *last = &engine->denses[engine->model->layer_count - 1];
+  engine->parameters = reals(engine, engine->parameter_count, 1);
+  last->deltas = reals(engine, rows, last->linear.output_stride);
+  engine->slice_sums = th_engine_array(engine, (rows + engine->slice_rows - 1) / engine->slice_rows,
+                                       1, sizeof *engine->slice_sums);
+  for (uint32_t l = 0; l < engine->model->layer_count; l++)
+    engine->denses[l].inputs = reals(engine, rows, engine->denses[l].linear.input_stride);
 }
 
 /* Weights matter to data with labels only; th_weighting_settle has made numbers of them. */
-static bool rule_init(th_engine *engine) {
+static void rule_init(th_engine *engine) {
   const th_spec *spec = engine->spec;
+  uint32_t classes = engine->model->classes;
   engine->rule = (th_loss_rule){.kind = spec->loss,
                                 .smoothing = (th_real)spec->label_smoothing,
                                 .gamma = (th_real)spec->focal_gamma,
-                                .weight_sum = (th_real)engine->model->classes};
-  if (spec->weighting == TH_WEIGHTING_NONE || engine->data->labels == NULL) return true;
-  uint32_t classes = engine->model->classes;
+                                .weight_sum = (th_real)classes};
+  if (spec->weighting == TH_WEIGHTING_NONE || engine->data->labels == NULL) return;
   th_check(spec->weighting == TH_WEIGHTING_LISTED && spec->class_weight_count == classes);
-  engine->class_weights = array_allocate(classes, 1, sizeof(th_real));
-  if (engine->class_weights == NULL) return false;
+  th_real *weights = reals(engine, classes, 1);
   double sum = 0;
-  for (uint32_t c = 0; c < classes; c++) {
-    engine->class_weights[c] = (th_real)spec->class_weights[c];
+  for (uint32_t c = 0; c < classes && weights != NULL; c++) {
+    weights[c] = (th_real)spec->class_weights[c];
     sum += spec->class_weights[c];
   }
-  engine->rule.weights = engine->class_weights;
+  engine->rule.weights = weights;
   engine->rule.weight_sum = (th_real)sum;
-  return true;
 }
 
 static void engine_destroy(th_engine *engine) {
   if (engine == NULL) return;
-  for (uint32_t l = 0; l < TH_MODEL_LAYERS_MAX; l++) {
-    free(engine->inputs[l]);
-    free(engine->deltas[l]);
-    free(engine->slopes[l]);
-    free(engine->kept[l]);
-    free(engine->transposed[l]);
-  }
-  free(engine->class_weights);
-  free(engine->rows_ahead);
-  free(engine->slice_sums);
-  free(engine->block_squares);
-  free(engine->blocks);
-  free(engine->best);
-  free(engine->moment2);
-  free(engine->moment1);
-  free(engine->gradients);
-  free(engine->parameters);
+  for (uint32_t i = 0; i < engine->array_count; i++) free(engine->arrays[i]);
   free(engine);
 }
 
@@ -184,12 +178,14 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
       .schedule = plan->schedule,
       .training_rows = plan->training_rows,
   };
-  layers_init(made);
+  net_init(made);
   /* The losses are taken of whole groups of rows. */
   uint64_t rows = batch_rows > evaluate_rows ? batch_rows : evaluate_rows;
   rows = (rows + TH_LOSS_ROWS - 1) / TH_LOSS_ROWS * TH_LOSS_ROWS;
-  if (!rule_init(made) || !forward_allocate(made, rows)) goto no_memory;
-  if (plan->training_rows > 0 && !training_allocate(made, batch_rows)) goto no_memory;
+  rule_init(made);
+  forward_allocate(made, rows);
+  if (plan->training_rows > 0) training_allocate(made, batch_rows);
+  if (made->lacks_memory) goto no_memory;
   *engine = made;
   return TH_OK;
 
@@ -207,8 +203,8 @@ static void array_read(const th_engine *engine, const th_real *array, th_real *c
     memset(copy, 0, engine->model->parameters * sizeof *copy);
     return;
   }
-  for (uint32_t l = 0; l < engine->model->layer_count; l++)
-    th_linear_read(&engine->layers[l], &engine->model->layers[l], array, copy);
+  for (uint32_t d = 0; d < engine->dense_count; d++)
+    th_linear_read(&engine->denses[d].linear, engine->denses[d].layer, array, copy);
 }
 
 static th_error engine_read(const th_engine *engine, const th_engine_state *state) {
@@ -221,23 +217,23 @@ static th_error engine_read(const th_engine *engine, const th_engine_state *stat
 
 static void array_write(const th_engine *engine, const th_real *copy, th_real *array) {
   if (copy == NULL || array == NULL) return;
-  for (uint32_t l = 0; l < engine->model->layer_count; l++)
-    th_linear_write(&engine->layers[l], &engine->model->layers[l], copy, array);
+  for (uint32_t d = 0; d < engine->dense_count; d++)
+    th_linear_write(&engine->denses[d].linear, engine->denses[d].layer, copy, array);
 }
 
 /* The best parameters have memory from the first time that there are any. */
 static th_error best_allocate(th_engine *engine) {
-  if (engine->best == NULL)
-    engine->best = array_allocate(engine->parameter_count, 1, sizeof(th_real));
+  if (engine->best == NULL) engine->best = reals(engine, engine->parameter_count, 1);
   if (engine->best != NULL) return TH_OK;
   return th_fail(TH_ERR_SYSTEM, "no memory to keep the best of %" PRIu64 " parameters",
                  engine->model->parameters);
 }
 
 static void engine_transpose(const th_engine *engine) {
-  for (uint32_t l = 0; l < engine->model->layer_count; l++)
-    th_linear_transpose(&engine->layers[l], engine->loops, 0, engine->layers[l].inputs,
-                        engine->parameters, engine->transposed[l]);
+  for (uint32_t d = 0; d < engine->dense_count; d++)
+    th_linear_transpose(&engine->denses[d].linear, engine->loops, 0,
+                        engine->denses[d].linear.inputs, engine->parameters,
+                        engine->denses[d].transposed);
 }
 
 static th_error engine_write(th_engine *engine, const th_engine_state *state) {

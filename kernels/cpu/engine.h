@@ -6,6 +6,7 @@
 #include "kernels/cpu/linear.h"
 
 #define th_engine_train TH_REAL_SYMBOL(th_engine_train)
+#define th_engine_array TH_REAL_SYMBOL(th_engine_array)
 #define th_engine_evaluate TH_REAL_SYMBOL(th_engine_evaluate)
 #define th_slice_find TH_REAL_SYMBOL(th_slice_find)
 #define th_slice_look_ahead TH_REAL_SYMBOL(th_slice_look_ahead)
@@ -31,10 +32,30 @@
 /** Some inputs of a layer, and all weights from them: the unit of the phase that updates
  * parameters. The layer's last block has the biases too. */
 typedef struct th_block {
-  uint32_t layer;
+  uint32_t dense;
   uint32_t first;
   uint32_t inputs;
 } th_block;
+
+/** A linear layer of the net, with the arrays around it. */
+typedef struct th_dense {
+  const th_layer *layer; /**< where the model has its parameters */
+  th_linear linear; /**< where the engine has them */
+  uint32_t times; /**< rows of its arrays for each row of a batch: 1, or those of a window */
+  th_real *inputs; /**< [times, rows, input_stride] */
+  th_real *deltas; /**< [times, rows, output_stride]: the loss's gradient at its outputs */
+  th_real *transposed; /**< the weights of a small layer once more, for the product backward */
+} th_dense;
+
+/** What follows the product of a hidden layer. Its outputs are the inputs of the next layer. */
+typedef struct th_hidden {
+  th_nonlinearity f;
+  th_real *slopes; /**< [rows, output_stride], of an activation whose values do not tell them */
+  uint8_t *kept; /**< [rows, output_stride], with dropout */
+} th_hidden;
+
+#define TH_DENSES_MAX (TH_MODEL_LAYERS_MAX + 2 * TH_RECURRENT_LAYERS_MAX)
+#define TH_ARRAYS_MAX 1024
 
 struct th_engine {
   const th_spec *spec;
@@ -46,39 +67,47 @@ struct th_engine {
   const float *shift, *scale; /**< NULL: features enter as they are */
   const th_schedule *schedule; /**< NULL: the rate never changes */
   uint32_t training_rows;
-  th_nonlinearity nonlinearities[TH_HIDDEN_LAYERS_MAX];
+  uint32_t slice_rows;
   th_loss_rule rule;
-  th_real *class_weights; /**< [classes], the rule's; NULL: all 1 */
 
-  th_linear layers[TH_MODEL_LAYERS_MAX];
+  /** The stack's layers first. The last one's deltas begin as its logits. */
+  th_dense denses[TH_DENSES_MAX];
+  uint32_t dense_count;
+  th_hidden hidden[TH_HIDDEN_LAYERS_MAX];
+
   /** [parameter_count]: all layers as kernels/cpu/linear.h has them. */
   th_real *parameters;
   th_real *gradients;
   th_real *moment1, *moment2; /**< NULL if the optimizer has none */
   th_real *best; /**< NULL until there is one */
   uint64_t parameter_count;
-  uint32_t slice_rows;
-  /** The weights of small layers once more, for the products backward. */
-  th_real *transposed[TH_MODEL_LAYERS_MAX];
 
   th_block *blocks;
   uint32_t block_count;
   double *block_squares; /**< [block_count] of each block's gradient, to clip its length by */
-
-  /** [rows, input_stride] of each layer; the first are rows of the data, the others follow an
-   * activation. */
-  th_real *inputs[TH_MODEL_LAYERS_MAX];
-  /** [rows, output_stride] of each layer: the loss's gradient there. The last layer's begin as its
-   * logits. */
-  th_real *deltas[TH_MODEL_LAYERS_MAX];
-  /** [rows, output_stride], after an activation whose values do not tell its slopes. */
-  th_real *slopes[TH_MODEL_LAYERS_MAX];
-  uint8_t *kept[TH_MODEL_LAYERS_MAX]; /**< [rows, output_stride], with dropout */
   th_sums *slice_sums;
   /** [rows] of the data set that step ahead_step takes; 0: not known. */
   uint32_t *rows_ahead;
   uint64_t ahead_step;
+
+  /** Every array above, to be freed with the engine. */
+  void *arrays[TH_ARRAYS_MAX];
+  uint32_t array_count;
+  bool lacks_memory; /**< one of them could not be had */
 };
+
+/**
+ * Give the engine an array, zeroed and aligned to a cache line, until it is destroyed.
+ *
+ * @return NULL without memory or if the size overflows; the engine remembers, so that who makes one
+ *         asks once, when all arrays are taken.
+ */
+void *th_engine_array(th_engine *engine, uint64_t rows, uint64_t width, size_t element_bytes);
+
+/** The layer that gives the logits. */
+static inline const th_dense *th_engine_last(const th_engine *engine) {
+  return &engine->denses[engine->model->layer_count - 1];
+}
 
 /** What one loop of the team works on. */
 typedef struct th_batch {

@@ -19,14 +19,13 @@ th_real th_batch_scale(const th_batch *batch) {
 
 /* The slice's rows of the last layer. */
 static th_real *slice_logits(const th_batch *batch, th_slice slice) {
-  uint32_t last = batch->engine->model->layer_count - 1;
-  return batch->engine->deltas[last] +
-         (size_t)slice.first * batch->engine->layers[last].output_stride;
+  const th_dense *last = th_engine_last(batch->engine);
+  return last->deltas + (size_t)slice.first * last->linear.output_stride;
 }
 
 th_sums th_slice_loss(const th_batch *batch, th_slice slice, const uint32_t *rows) {
   const th_engine *engine = batch->engine;
-  const th_linear *layer = &engine->layers[engine->model->layer_count - 1];
+  const th_linear *layer = &th_engine_last(engine)->linear;
   uint32_t labels[TH_SLICE_ROWS_MAX];
   for (uint32_t i = 0; i < slice.rows; i++) labels[i] = (uint32_t)engine->data->labels[rows[i]];
   th_loss loss =

@@ -43,8 +43,9 @@ void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows
   const th_data *data = batch->engine->data;
   const float *shift = batch->engine->shift;
   const float *scale = batch->engine->scale;
-  uint32_t stride = batch->engine->layers[0].input_stride;
-  th_real *values = batch->engine->inputs[0] + (size_t)slice.first * stride;
+  const th_dense *dense = &batch->engine->denses[0];
+  uint32_t stride = dense->linear.input_stride;
+  th_real *values = dense->inputs + (size_t)slice.first * stride;
   for (uint32_t i = 0; i < slice.rows; i++, values += stride) {
     const float *features = data->features + (size_t)rows[i] * data->width;
     for (uint32_t c = 0; c < data->width; c++) values[c] = features[c];

@@ -2,57 +2,74 @@
  * (docs/architecture.md, "The same result everywhere"). */
 #include "kernels/cpu/engine.h"
 
+/* ---- the rows phase ---- */
+
+/* Where the slice's rows begin in an array of so many numbers a row. */
+static size_t slice_start(th_slice slice, uint32_t stride) {
+  return (size_t)slice.first * stride;
+}
+
 /* What a hidden layer does to its products. */
 static void layer_activate(const th_batch *batch, th_slice slice, uint32_t l, th_real *values) {
   const th_engine *engine = batch->engine;
   const th_loops *loops = engine->loops;
-  const th_nonlinearity *f = &engine->nonlinearities[l];
-  uint32_t stride = engine->layers[l].output_stride;
-  size_t start = (size_t)slice.first * stride;
+  const th_linear *linear = &engine->denses[l].linear;
+  const th_hidden *hidden = &engine->hidden[l];
+  size_t start = slice_start(slice, linear->output_stride);
   bool is_training = batch->order != NULL;
-  loops->activate(f, slice.rows, stride, engine->parameters + engine->layers[l].biases, values,
-                  is_training && engine->slopes[l] != NULL ? engine->slopes[l] + start : NULL);
-  if (!is_training || f->drop_threshold == 0) return;
+  loops->activate(&hidden->f, slice.rows, linear->output_stride,
+                  engine->parameters + linear->biases, values,
+                  is_training && hidden->slopes != NULL ? hidden->slopes + start : NULL);
+  if (!is_training || hidden->f.drop_threshold == 0) return;
   th_dropout_place place = {
       .seed = engine->spec->seed, .step = (uint32_t)batch->step, .row = slice.first, .layer = l};
-  loops->drop(f, &place, slice.rows, stride, values, engine->kept[l] + start);
+  loops->drop(&hidden->f, &place, slice.rows, linear->output_stride, values, hidden->kept + start);
 }
 
 static void slice_forward(const th_batch *batch, th_slice slice) {
   const th_engine *engine = batch->engine;
   uint32_t last = engine->model->layer_count - 1;
   for (uint32_t l = 0; l <= last; l++) {
-    const th_linear *layer = &engine->layers[l];
-    th_real *result = (l == last ? engine->deltas[l] : engine->inputs[l + 1]) +
-                      (size_t)slice.first * layer->output_stride;
-    th_linear_forward(layer, engine->loops, slice.rows,
-                      engine->inputs[l] + (size_t)slice.first * layer->input_stride,
-                      engine->parameters, result);
+    const th_dense *dense = &engine->denses[l];
+    const th_linear *linear = &dense->linear;
+    th_real *result = (l == last ? dense->deltas : engine->denses[l + 1].inputs) +
+                      slice_start(slice, linear->output_stride);
+    th_linear_forward(linear, engine->loops, slice.rows,
+                      dense->inputs + slice_start(slice, linear->input_stride), engine->parameters,
+                      result);
     if (l == last)
-      engine->loops->bias(slice.rows, layer->output_stride, engine->parameters + layer->biases,
+      engine->loops->bias(slice.rows, linear->output_stride, engine->parameters + linear->biases,
                           result);
     else
       layer_activate(batch, slice, l, result);
   }
 }
 
+/* From the gradient at a hidden layer's outputs to that at its products. */
+static void layer_differentiate(const th_engine *engine, th_slice slice, uint32_t l) {
+  const th_hidden *hidden = &engine->hidden[l];
+  uint32_t stride = engine->denses[l].linear.output_stride;
+  size_t start = slice_start(slice, stride);
+  engine->loops->backward(
+      &hidden->f, (uint64_t)slice.rows * stride, engine->denses[l + 1].inputs + start,
+      hidden->slopes == NULL ? NULL : hidden->slopes + start,
+      hidden->kept == NULL ? NULL : hidden->kept + start, engine->denses[l].deltas + start);
+}
+
 static void slice_backward(const th_batch *batch, th_slice slice) {
   const th_engine *engine = batch->engine;
   for (uint32_t l = engine->model->layer_count - 1; l > 0; l--) {
-    const th_linear *layer = &engine->layers[l];
-    size_t below = (size_t)slice.first * layer->input_stride;
-    th_linear_backward(layer, engine->loops, slice.rows,
-                       engine->deltas[l] + (size_t)slice.first * layer->output_stride,
-                       engine->parameters, engine->transposed[l], engine->deltas[l - 1] + below);
-    const uint8_t *kept = engine->kept[l - 1] == NULL ? NULL : engine->kept[l - 1] + below;
-    const th_real *slopes = engine->slopes[l - 1] == NULL ? NULL : engine->slopes[l - 1] + below;
-    engine->loops->backward(&engine->nonlinearities[l - 1],
-                            (uint64_t)slice.rows * layer->input_stride, engine->inputs[l] + below,
-                            slopes, kept, engine->deltas[l - 1] + below);
+    const th_dense *dense = &engine->denses[l];
+    const th_linear *linear = &dense->linear;
+    th_linear_backward(linear, engine->loops, slice.rows,
+                       dense->deltas + slice_start(slice, linear->output_stride),
+                       engine->parameters, dense->transposed,
+                       engine->denses[l - 1].deltas + slice_start(slice, linear->input_stride));
+    layer_differentiate(engine, slice, l - 1);
   }
 }
 
-/* The rows phase: one slice goes through the whole net, untouched by other slices. */
+/* One slice goes through the whole net, untouched by other slices. */
 static void slice_train(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   th_slice slice = th_slice_at(batch, index);
@@ -79,6 +96,8 @@ static void slice_evaluate(void *argument, uint32_t index) {
       engine->data->labels == NULL ? none : th_slice_loss(batch, slice, rows);
 }
 
+/* ---- the parameters phase ---- */
+
 /* The parameters that a block owns, which lie one after another. */
 typedef struct th_range {
   uint64_t start;
@@ -86,10 +105,10 @@ typedef struct th_range {
   bool has_biases; /* at the end, a row of them */
 } th_range;
 
-static th_range block_parameters(const th_linear *layer, const th_block *block) {
-  bool has_biases = block->first + block->inputs == layer->inputs;
-  return (th_range){.start = layer->weights + (uint64_t)block->first * layer->output_stride,
-                    .count = (uint64_t)(block->inputs + has_biases) * layer->output_stride,
+static th_range block_parameters(const th_linear *linear, const th_block *block) {
+  bool has_biases = block->first + block->inputs == linear->inputs;
+  return (th_range){.start = linear->weights + (uint64_t)block->first * linear->output_stride,
+                    .count = (uint64_t)(block->inputs + has_biases) * linear->output_stride,
                     .has_biases = has_biases};
 }
 
@@ -98,14 +117,15 @@ static void block_differentiate(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   const th_engine *engine = batch->engine;
   th_block block = engine->blocks[index];
-  const th_linear *layer = &engine->layers[block.layer];
-  th_range owned = block_parameters(layer, &block);
+  const th_dense *dense = &engine->denses[block.dense];
+  th_range owned = block_parameters(&dense->linear, &block);
   th_real *gradients = engine->gradients + owned.start;
-  th_linear_gradient(layer, engine->loops, batch->rows, block.first, block.inputs,
-                     engine->inputs[block.layer], engine->deltas[block.layer], gradients);
+  uint32_t rows = batch->rows * dense->times;
+  th_linear_gradient(&dense->linear, engine->loops, rows, block.first, block.inputs, dense->inputs,
+                     dense->deltas, gradients);
   if (owned.has_biases)
-    engine->loops->column_sums(batch->rows, layer->output_stride, engine->deltas[block.layer],
-                               engine->gradients + layer->biases);
+    engine->loops->column_sums(rows, dense->linear.output_stride, dense->deltas,
+                               engine->gradients + dense->linear.biases);
   if (engine->spec->clip_value > 0)
     engine->loops->clamp(owned.count, (th_real)engine->spec->clip_value, gradients);
   if (engine->spec->clip_norm > 0)
@@ -116,19 +136,19 @@ static void block_optimize(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   const th_engine *engine = batch->engine;
   th_block block = engine->blocks[index];
-  const th_linear *layer = &engine->layers[block.layer];
-  th_range owned = block_parameters(layer, &block);
+  const th_dense *dense = &engine->denses[block.dense];
+  th_range owned = block_parameters(&dense->linear, &block);
   if (batch->clip < 1)
     engine->loops->scale(owned.count, batch->clip, engine->gradients + owned.start);
   engine->loops->optimize(&batch->optimizer, owned.count, engine->gradients + owned.start,
                           engine->parameters + owned.start,
                           engine->moment1 == NULL ? NULL : engine->moment1 + owned.start,
                           engine->moment2 == NULL ? NULL : engine->moment2 + owned.start);
-  th_linear_transpose(layer, engine->loops, block.first, block.inputs, engine->parameters,
-                      engine->transposed[block.layer]);
+  th_linear_transpose(&dense->linear, engine->loops, block.first, block.inputs, engine->parameters,
+                      dense->transposed);
 }
 
-/* The parameters phase: a block's update follows its gradient while that is in the cache. */
+/* A block's update follows its gradient while that is in the cache. */
 static void block_update(void *argument, uint32_t index) {
   block_differentiate(argument, index);
   block_optimize(argument, index);
