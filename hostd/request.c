@@ -264,6 +264,7 @@ static th_error handle_start(th_session *session, const th_message *message, th_
                             .spec_bytes = start.spec_bytes,
                             .rows = start.rows,
                             .width = start.width,
+                            .target_width = start.target_width,
                             .keeps_data = (start.flags & TH_WIRE_START_KEEP_DATA) != 0};
   memcpy(request.array_bytes, start.array_bytes, sizeof request.array_bytes);
   th_jobs *jobs = &session->daemon->jobs;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/array.h"
 #include "base/error.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-endian");
@@ -91,9 +92,11 @@ typedef struct th_wire_start {
   uint32_t flags;
   uint64_t rows;
   uint32_t width;
+  uint32_t target_width; /**< 0 without targets */
   uint32_t spec_bytes;
-  uint64_t array_bytes[TH_WIRE_ARRAYS_MAX]; /**< features, labels, model; 0: not sent */
-  uint64_t data_of; /**< 0: own arrays; else the job whose features and labels it shares */
+  uint32_t reserved;
+  uint64_t array_bytes[TH_WIRE_ARRAYS_MAX]; /**< by th_array; 0: not sent */
+  uint64_t data_of; /**< 0: own arrays; else the job whose data, all but the model, it shares */
 } th_wire_start;
 
 typedef struct th_wire_job {
@@ -174,7 +177,9 @@ _Static_assert(sizeof(th_wire_header) == 16, "header");
 _Static_assert(sizeof(th_wire_hello) == 80, "hello");
 _Static_assert(sizeof(th_wire_welcome) == 232, "welcome");
 _Static_assert(sizeof(th_wire_health) == 208, "health");
-_Static_assert(sizeof(th_wire_start) == 96, "start");
+_Static_assert(sizeof(th_wire_start) == 104, "start");
+_Static_assert(offsetof(th_wire_start, array_bytes) == 32, "sizes of a start");
+_Static_assert((int)TH_ARRAY_COUNT <= (int)TH_WIRE_ARRAYS_MAX, "arrays of a start");
 _Static_assert(sizeof(th_wire_job) == 16, "job");
 _Static_assert(sizeof(th_wire_result) == 24, "result");
 _Static_assert(sizeof(th_progress) == 128, "progress");

@@ -111,6 +111,8 @@ static th_error inference_prepare(th_inference *inference, const void *file, siz
   if (error == TH_OK && inference->data.width != inference->model.width)
     error = th_fail(TH_ERR_DATA, "features: %u columns, but the model takes %u",
                     inference->data.width, inference->model.width);
+  if (error == TH_OK && inference->data.targets != NULL)
+    error = th_fail(TH_ERR_DATA, "targets: the model tells classes, which are held against labels");
   if (error == TH_OK)
     error = th_data_survey(&inference->data, inference->model.classes, survey_tell, inference,
                            &inference->facts);

@@ -9,21 +9,10 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "kernels/data.h"
 #include "kernels/device.h"
 #include "kernels/spec.h"
 #include "kernels/team.h"
-
-/** A data set in the caller's memory, which must outlive what uses it. */
-typedef struct th_data {
-  const float *features; /**< [rows, width] */
-  const int32_t *labels; /**< [rows], in [0, classes); NULL to predict, or with targets */
-  const float *targets; /**< [rows, target_width] numbers to come near to; NULL with labels */
-  const float *weights; /**< [rows], 0 or above: what each row counts; NULL: all the same */
-  const int32_t *groups; /**< [rows], 0 or above: what each row belongs to; NULL: all to one */
-  uint64_t rows;
-  uint32_t width;
-  uint32_t target_width; /**< 0 without targets */
-} th_data;
 
 /** The result of one epoch. */
 typedef struct th_epoch {

@@ -44,13 +44,25 @@ static th_error inference_prepare(th_run *run) {
   return TH_OK;
 }
 
+/* Mapped memory is aligned to a page, so the bytes received can be read as numbers. A prediction
+ * that shares its data has nothing to do with what tells right from wrong. */
+static th_data data_view(const th_run_data *source, th_job_kind kind) {
+  const void *arrays[TH_ARRAY_DATA_COUNT];
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++) arrays[i] = source->arrays[i].data;
+  th_data data = {.features = arrays[TH_ARRAY_FEATURES],
+                  .groups = arrays[TH_ARRAY_GROUPS],
+                  .rows = source->rows,
+                  .width = source->width};
+  if (kind == TH_JOB_PREDICT) return data;
+  data.labels = arrays[TH_ARRAY_LABELS];
+  data.targets = arrays[TH_ARRAY_TARGETS];
+  data.weights = arrays[TH_ARRAY_WEIGHTS];
+  data.target_width = source->target_width;
+  return data;
+}
+
 static th_error run_prepare(th_run *run) {
-  const th_run_array *arrays = run->source->arrays;
-  /* Mapped memory is aligned to a page, so the bytes received can be read as numbers. */
-  run->data.features = (const float *)(const void *)arrays[TH_ARRAY_FEATURES].data;
-  /* A prediction that shares its data has nothing to do with their labels. */
-  if (run->kind != TH_JOB_PREDICT)
-    run->data.labels = (const int32_t *)(const void *)arrays[TH_ARRAY_LABELS].data;
+  run->data = data_view(run->source, run->kind);
   return run->kind == TH_JOB_TRAIN ? training_prepare(run) : inference_prepare(run);
 }
 

@@ -5,11 +5,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-const char *th_array_name(th_array array) {
-  static const char *const names[TH_ARRAY_COUNT] = {"features", "labels", "model"};
-  return names[array];
-}
-
 /* ---- one array ---- */
 
 /* Mapped and not allocated: the heap would keep the pages of large arrays for itself when they are
@@ -47,10 +42,10 @@ void th_run_array_fini(th_run_array *array) {
   *array = (th_run_array){0};
 }
 
-/* ---- features and labels ---- */
+/* ---- all arrays but the model ---- */
 
 static void data_destroy(th_run_data *data) {
-  for (int i = 0; i < TH_RUN_DATA_ARRAYS; i++) th_run_array_fini(&data->arrays[i]);
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++) th_run_array_fini(&data->arrays[i]);
   free(data);
 }
 
@@ -60,10 +55,11 @@ th_error th_run_data_create(uint64_t job, const th_run_request *request, th_run_
     return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate the data of job %" PRIu64, job);
   data->rows = request->rows;
   data->width = request->width;
+  data->target_width = request->target_width;
   atomic_init(&data->holders, 1);
   atomic_init(&data->state, TH_RUN_DATA_RECEIVING);
   th_error error = TH_OK;
-  for (int i = 0; i < TH_RUN_DATA_ARRAYS && error == TH_OK; i++)
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT && error == TH_OK; i++)
     error = th_run_array_reserve(&data->arrays[i], (th_array)i, request->array_bytes[i], job);
   if (error != TH_OK) {
     data_destroy(data);
@@ -86,7 +82,7 @@ void th_run_data_put(th_run_data *data) {
 }
 
 static bool data_is_full(const th_run_data *data) {
-  for (int i = 0; i < TH_RUN_DATA_ARRAYS; i++)
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++)
     if (data->arrays[i].received < data->arrays[i].bytes) return false;
   return true;
 }
@@ -110,7 +106,8 @@ th_run_data_state th_run_data_get_state(const th_run_data *data) {
 }
 
 uint64_t th_run_data_part_bytes(const th_run_data *data) {
-  uint64_t bytes = data->arrays[TH_ARRAY_FEATURES].bytes + data->arrays[TH_ARRAY_LABELS].bytes;
+  uint64_t bytes = 0;
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++) bytes += data->arrays[i].bytes;
   uint64_t holders = atomic_load_explicit(&data->holders, memory_order_relaxed);
   return bytes / holders + (bytes % holders != 0);
 }

@@ -1,6 +1,6 @@
 /**
- * The features and labels that runs work on: received once, shared by every run that holds them,
- * and given back to the system when the last one lets go.
+ * The data that runs work on, all arrays but the model: received once, shared by every run that
+ * holds them, and given back to the system when the last one lets go.
  */
 #ifndef TH_RUNS_DATA_H
 #define TH_RUNS_DATA_H
@@ -16,9 +16,6 @@ typedef struct th_run_array {
   uint64_t received;
 } th_run_array;
 
-/** Features and labels, by th_array; a model is a run's own. */
-enum { TH_RUN_DATA_ARRAYS = 2 };
-
 typedef enum th_run_data_state {
   TH_RUN_DATA_RECEIVING,
   TH_RUN_DATA_WHOLE,
@@ -28,14 +25,12 @@ typedef enum th_run_data_state {
 typedef struct th_run_data {
   uint64_t rows;
   uint32_t width;
+  uint32_t target_width; /**< 0 without targets */
   th_run_array
-      arrays[TH_RUN_DATA_ARRAYS]; /**< written by the run that receives them, under its lock */
+      arrays[TH_ARRAY_DATA_COUNT]; /**< written by the run that receives them, under its lock */
   atomic_uint holders;
   atomic_int state; /**< th_run_data_state */
 } th_run_data;
-
-/** "features", "labels" or "model". */
-const char *th_array_name(th_array array);
 
 /** Reserve an array of a job. @return TH_OK, also for 0 bytes; TH_ERR_SYSTEM. */
 th_error th_run_array_reserve(th_run_array *array, th_array which, uint64_t bytes, uint64_t job);

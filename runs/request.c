@@ -32,11 +32,45 @@ static th_error array_judge(const th_run_request *request, th_array array, uint6
                  th_array_name(array), given, request->rows, columns, wanted);
 }
 
-/* Labels that would be ignored are a misunderstanding worth an error. */
-static th_error labels_judge(const th_run_request *request) {
-  if (request->kind != TH_JOB_PREDICT) return array_judge(request, TH_ARRAY_LABELS, 1);
-  if (request->array_bytes[TH_ARRAY_LABELS] == 0) return TH_OK;
-  return th_fail(TH_ERR_DATA, "a prediction takes no labels; evaluate, or leave them out");
+/* What would be ignored is a misunderstanding worth an error. */
+static th_error prediction_judge(const th_run_request *request) {
+  for (th_array array = TH_ARRAY_LABELS; array <= TH_ARRAY_WEIGHTS; array++)
+    if (request->array_bytes[array] > 0)
+      return th_fail(TH_ERR_DATA, "a prediction takes no %s; evaluate, or leave them out",
+                     th_array_name(array));
+  return TH_OK;
+}
+
+/* What the rows are to come out as. Which of the two a loss wants is the trainer's to say. */
+static th_error answers_judge(const th_run_request *request) {
+  bool has_labels = request->array_bytes[TH_ARRAY_LABELS] > 0;
+  bool has_targets = request->array_bytes[TH_ARRAY_TARGETS] > 0;
+  if (has_labels && has_targets)
+    return th_fail(TH_ERR_DATA,
+                   "labels and targets are both sent: a row has a class or numbers to come near "
+                   "to; leave one of them out");
+  if (!has_targets && request->target_width != 0)
+    return th_fail(TH_ERR_DATA,
+                   "the targets are missing, but target_width is %u: send them, or make it 0",
+                   request->target_width);
+  if (!has_targets) return array_judge(request, TH_ARRAY_LABELS, 1);
+  if (request->target_width == 0)
+    return th_fail(TH_ERR_DATA, "target_width is 0, but there are targets; it must be at least 1");
+  return array_judge(request, TH_ARRAY_TARGETS, request->target_width);
+}
+
+/* Without weights all rows count the same, and without groups they belong together. */
+static th_error optional_judge(const th_run_request *request, th_array array) {
+  return request->array_bytes[array] == 0 ? TH_OK : array_judge(request, array, 1);
+}
+
+static th_error data_judge(const th_run_request *request) {
+  th_error error = shape_judge(request);
+  if (error == TH_OK) error = array_judge(request, TH_ARRAY_FEATURES, request->width);
+  if (error == TH_OK && request->kind == TH_JOB_PREDICT) error = prediction_judge(request);
+  if (error == TH_OK && request->kind != TH_JOB_PREDICT) error = answers_judge(request);
+  if (error == TH_OK) error = optional_judge(request, TH_ARRAY_WEIGHTS);
+  return error == TH_OK ? optional_judge(request, TH_ARRAY_GROUPS) : error;
 }
 
 /* A training may begin anew, with a model, or go on from a checkpoint; the others have nothing to
@@ -54,26 +88,30 @@ th_error th_run_request_judge(const th_run_request *request) {
                    (int)request->kind, TH_JOB_TRAIN, TH_JOB_EVALUATE, TH_JOB_PREDICT);
   /* Data to share are judged when they are held. */
   if (request->data_of != NULL) return model_judge(request);
-  th_error error = shape_judge(request);
-  if (error == TH_OK) error = array_judge(request, TH_ARRAY_FEATURES, request->width);
-  if (error == TH_OK) error = labels_judge(request);
-  if (error == TH_OK) error = model_judge(request);
-  return error;
+  th_error error = data_judge(request);
+  return error == TH_OK ? model_judge(request) : error;
 }
 
 th_error th_run_request_judge_shared(const th_run_request *request, const th_run_data *data) {
-  if (request->array_bytes[TH_ARRAY_FEATURES] > 0 || request->array_bytes[TH_ARRAY_LABELS] > 0)
-    return th_fail(TH_ERR_DATA,
-                   "features or labels are sent with a job that shares another's; leave them out");
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++)
+    if (request->array_bytes[i] > 0)
+      return th_fail(TH_ERR_DATA, "%s are sent with a job that shares another's; leave them out",
+                     th_array_name((th_array)i));
   bool fits = (request->rows == 0 || request->rows == data->rows) &&
-              (request->width == 0 || request->width == data->width);
+              (request->width == 0 || request->width == data->width) &&
+              (request->target_width == 0 || request->target_width == data->target_width);
   if (!fits)
     return th_fail(TH_ERR_DATA,
-                   "%" PRIu64 " rows of %u are asked for, but the data to share are %" PRIu64
-                   " rows of %u; 0 takes them as they are",
-                   request->rows, request->width, data->rows, data->width);
-  if (request->kind != TH_JOB_PREDICT && data->arrays[TH_ARRAY_LABELS].bytes == 0)
+                   "%" PRIu64
+                   " rows of %u and %u targets are asked for, but the data to share are "
+                   "%" PRIu64 " rows of %u and %u; 0 takes them as they are",
+                   request->rows, request->width, request->target_width, data->rows, data->width,
+                   data->target_width);
+  bool has_answers =
+      data->arrays[TH_ARRAY_LABELS].bytes > 0 || data->arrays[TH_ARRAY_TARGETS].bytes > 0;
+  if (request->kind != TH_JOB_PREDICT && !has_answers)
     return th_fail(TH_ERR_DATA,
-                   "the data to share have no labels, without which none can train or evaluate");
+                   "the data to share have no labels and no targets, without which none can train "
+                   "or evaluate");
   return TH_OK;
 }

@@ -22,7 +22,6 @@ static th_error source_share(th_run *run, const th_run_request *request) {
   if (run->source == NULL)
     return th_fail(TH_ERR_NOT_FOUND,
                    "the data of job %" PRIu64 " are gone; send them with this job", other->job);
-  run->data = (th_data){.rows = run->source->rows, .width = run->source->width};
   return th_run_request_judge_shared(request, run->source);
 }
 
@@ -33,7 +32,6 @@ static th_error arrays_reserve(th_run *run, const th_run_request *request) {
     if (__builtin_add_overflow(run->expected_bytes, request->array_bytes[i], &run->expected_bytes))
       return th_fail(TH_ERR_DATA,
                      "the arrays of job %" PRIu64 " are more bytes than can be counted", run->job);
-  run->data = (th_data){.rows = request->rows, .width = request->width};
   th_error error = request->data_of != NULL ? source_share(run, request)
                                             : th_run_data_create(run->job, request, &run->source);
   if (error != TH_OK) return error;
@@ -151,8 +149,8 @@ static th_error receive_locked(th_run *run, th_array array, uint64_t offset, con
 th_error th_run_receive(th_run *run, th_array array, uint64_t offset, const void *bytes,
                         size_t count) {
   if ((unsigned)array >= TH_ARRAY_COUNT)
-    return th_fail(TH_ERR_PROTOCOL, "there is no array %d; features are 0, labels 1, a model 2",
-                   (int)array);
+    return th_fail(TH_ERR_PROTOCOL, "there is no array %d; they are 0 to %d", (int)array,
+                   TH_ARRAY_COUNT - 1);
   pthread_mutex_lock(&run->lock);
   th_error error = receive_locked(run, array, offset, bytes, count);
   pthread_mutex_unlock(&run->lock);

@@ -9,19 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/array.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "kernels/device.h"
 #include "kernels/trainer.h"
-
-/** What a run is fed. The order is that of th_run_request.array_bytes. */
-typedef enum th_array {
-  TH_ARRAY_FEATURES, /**< float32 [rows, width] */
-  TH_ARRAY_LABELS, /**< int32 [rows] */
-  TH_ARRAY_MODEL, /**< a safetensors file: the model to apply or to begin with, or a checkpoint */
-} th_array;
-
-enum { TH_ARRAY_COUNT = 3 };
 
 typedef struct th_run th_run;
 
@@ -31,10 +23,11 @@ typedef struct th_run_request {
   size_t spec_bytes;
   uint64_t rows;
   uint32_t width;
-  uint64_t array_bytes[TH_ARRAY_COUNT];
-  th_run *data_of; /**< NULL: arrays of its own; else the run whose features and labels it shares:
-                      rows and width are then 0 or the same, and the two sizes 0 */
-  bool keeps_data; /**< features and labels stay when it is over, until th_run_drop_data */
+  uint32_t target_width; /**< 0 without targets */
+  uint64_t array_bytes[TH_ARRAY_COUNT]; /**< 0: not sent */
+  th_run *data_of; /**< NULL: arrays of its own; else the run whose data, all but the model, it
+                      shares: rows and widths are then 0 or the same, and their sizes 0 */
+  bool keeps_data; /**< the data stay when it is over, until th_run_drop_data */
 } th_run_request;
 
 /** What a run ended with. */

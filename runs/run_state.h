@@ -50,7 +50,7 @@ struct th_run {
   th_history history; /**< a copy: the trainer's is its thread's alone */
   uint32_t history_max;
   uint64_t received_bytes;
-  th_run_data *source; /**< its features and labels; NULL once let go */
+  th_run_data *source; /**< its data; NULL once let go */
   th_run_array model;
   bool is_held; /**< someone drives it to its end */
   void (*wake)(void *); /**< the scheduler's, while it holds the run */

@@ -126,6 +126,7 @@ static th_error start_body(const th_job_request *request, uint64_t data_of, cons
                                   (request->keep_data ? TH_WIRE_START_KEEP_DATA : 0),
                          .rows = request->rows,
                          .width = request->width,
+                         .target_width = cargo->target_width,
                          .spec_bytes = (uint32_t)spec_bytes,
                          .data_of = data_of};
   memcpy(start.array_bytes, cargo->bytes, sizeof cargo->bytes);

@@ -3,14 +3,35 @@
 #include <inttypes.h>
 
 #include "base/error.h"
+#include "shim/cargo.h"
 
-static th_error labels_judge(const th_job_request *request) {
-  bool wants_labels = request->kind != TH_JOB_PREDICT;
-  if (wants_labels && request->labels == NULL)
-    return th_fail(TH_ERR_USAGE, "labels is NULL: training and evaluation need one a row");
-  if (!wants_labels && request->labels != NULL)
-    return th_fail(TH_ERR_USAGE, "labels are given to predict, which takes none: pass NULL");
+static th_error prediction_judge(const th_job_request *request) {
+  const char *unwanted = request->labels != NULL    ? "labels"
+                         : request->targets != NULL ? "targets"
+                         : request->weights != NULL ? "weights"
+                                                    : NULL;
+  if (unwanted == NULL) return TH_OK;
+  return th_fail(TH_ERR_USAGE, "%s are given to predict, which takes none: pass NULL", unwanted);
+}
+
+/* What the rows are to come out as. Which of the two a loss wants is known where it is parsed. */
+static th_error answers_judge(const th_job_request *request) {
+  if (request->labels == NULL && request->targets == NULL)
+    return th_fail(TH_ERR_USAGE,
+                   "labels and targets are both NULL: training and evaluation need labels, one a "
+                   "row, or for regression targets");
+  if (request->labels != NULL && request->targets != NULL)
+    return th_fail(TH_ERR_USAGE,
+                   "labels and targets are both given: pass labels for classes, or targets for "
+                   "regression, and NULL for the other");
   return TH_OK;
+}
+
+static th_error target_width_judge(const th_job_request *request) {
+  if (request->targets != NULL || request->target_width == 0) return TH_OK;
+  return th_fail(TH_ERR_USAGE,
+                 "target_width is %" PRIu32 " and targets is NULL: give both or neither",
+                 request->target_width);
 }
 
 static th_error model_judge(const th_job_request *request) {
@@ -28,19 +49,23 @@ static th_error shape_judge(const th_job_request *request) {
   if (request->rows == 0) return th_fail(TH_ERR_DATA, "rows is 0: there is nothing to work on");
   if (request->width == 0) return th_fail(TH_ERR_DATA, "width is 0: the rows have no features");
   uint64_t bytes_max = PTRDIFF_MAX - request->model_bytes;
-  uint64_t row_bytes = ((uint64_t)request->width + 1) * sizeof(float);
+  /* Labels, weights and groups are one a row each, and so are targets if nothing is said. */
+  uint64_t row_bytes = ((uint64_t)request->width + request->target_width + 4) * sizeof(float);
   if (request->model_bytes > PTRDIFF_MAX || request->rows > bytes_max / row_bytes)
     return th_fail(TH_ERR_DATA,
-                   "%" PRIu64 " rows of %" PRIu32 " features overflow the address space",
-                   request->rows, request->width);
+                   "%" PRIu64 " rows of %" PRIu32 " features and %" PRIu32
+                   " targets overflow the address space",
+                   request->rows, request->width, request->target_width);
   return TH_OK;
 }
 
 /* Whether the shared data fit is known where they are. */
 static th_error shared_judge(const th_job_request *request) {
-  if (request->features != NULL || request->labels != NULL)
-    return th_fail(TH_ERR_USAGE,
-                   "data_of shares the data of another job, so features and labels must be NULL");
+  const th_cargo cargo = th_cargo_of(request);
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++)
+    if (cargo.data[i] != NULL)
+      return th_fail(TH_ERR_USAGE, "data_of shares the data of another job, so %s must be NULL",
+                     th_array_name((th_array)i));
   return model_judge(request);
 }
 
@@ -53,7 +78,9 @@ th_error th_request_judge(const th_job_request *request) {
   if (request->data_of != NULL) return shared_judge(request);
   if (request->features == NULL)
     return th_fail(TH_ERR_USAGE, "features is NULL: pass float32 [rows, width]");
-  th_error error = labels_judge(request);
+  th_error error =
+      request->kind == TH_JOB_PREDICT ? prediction_judge(request) : answers_judge(request);
+  if (error == TH_OK) error = target_width_judge(request);
   if (error == TH_OK) error = model_judge(request);
   return error == TH_OK ? shape_judge(request) : error;
 }

@@ -21,17 +21,6 @@ typedef struct th_sending {
   uint64_t staged_bytes;
 } th_sending;
 
-th_cargo th_cargo_of(const th_job_request *request) {
-  th_cargo cargo = {
-      .data = {(const uint8_t *)request->features, (const uint8_t *)request->labels,
-               request->model},
-      .bytes = {request->features == NULL ? 0 : request->rows * request->width * sizeof(float),
-                request->labels == NULL ? 0 : request->rows * sizeof(int32_t),
-                request->model_bytes},
-  };
-  return cargo;
-}
-
 /* ---- slots ---- */
 
 static void slot_free(th_way_session *session, uint32_t slot) {
@@ -63,11 +52,11 @@ th_error th_sender_complete(th_way_session *session, const th_wire_event *event)
 
 static bool is_copied(th_sending *sending) {
   const th_cargo *cargo = sending->cargo;
-  while (sending->array < TH_SENDER_ARRAYS && sending->offset == cargo->bytes[sending->array]) {
+  while (sending->array < TH_ARRAY_COUNT && sending->offset == cargo->bytes[sending->array]) {
     sending->array++;
     sending->offset = 0;
   }
-  return sending->array == TH_SENDER_ARRAYS;
+  return sending->array == TH_ARRAY_COUNT;
 }
 
 /* Copy the next batch into a slot that is ours; nobody else looks at it yet. */
@@ -76,8 +65,8 @@ static void batch_stage(th_sending *sending, uint32_t slot) {
   uint64_t rest = sending->cargo->bytes[sending->array] - sending->offset;
   uint32_t slot_bytes = region->geometry.slot_bytes;
   uint32_t bytes = rest < slot_bytes ? (uint32_t)rest : slot_bytes;
-  memcpy(region->arena + (size_t)slot * slot_bytes,
-         sending->cargo->data[sending->array] + sending->offset, bytes);
+  const uint8_t *from = sending->cargo->data[sending->array];
+  memcpy(region->arena + (size_t)slot * slot_bytes, from + sending->offset, bytes);
   sending->staged[sending->staged_count++] = (th_wire_submission){
       .job = sending->job->number,
       .array_offset = sending->offset,

@@ -8,18 +8,8 @@
 #ifndef TH_SHIM_SENDER_H
 #define TH_SHIM_SENDER_H
 
+#include "shim/cargo.h"
 #include "shim/session.h"
-
-enum { TH_SENDER_ARRAYS = 3 };
-
-/** What a job is fed, in the order of th_wire_start.array_bytes: features, labels, model. */
-typedef struct th_cargo {
-  const uint8_t *data[TH_SENDER_ARRAYS];
-  uint64_t bytes[TH_SENDER_ARRAYS]; /**< 0: not sent */
-} th_cargo;
-
-/** A request that was judged, as cargo. */
-th_cargo th_cargo_of(const th_job_request *request);
 
 /**
  * Send all of it and wait until the daemon has taken it.

@@ -198,18 +198,26 @@ typedef struct th_job th_job;
 typedef struct th_job_request {
   th_job_kind kind;
   const char *spec; /**< JSON text, see `trainhost train --help`; NULL: all defaults */
-  uint64_t rows; /**< of features and labels */
+  uint64_t rows; /**< of every array but the model */
   uint32_t width; /**< features a row */
   const float *features; /**< [rows, width] */
-  const int32_t *labels; /**< [rows], classes counted from 0; NULL to predict */
+  const int32_t *labels; /**< [rows], classes counted from 0; NULL to predict, or with targets */
+  const float *targets; /**< [rows, target_width]: numbers to come near to instead of a class, for
+                           the losses mean_squared_error and huber; NULL with labels */
+  uint32_t target_width; /**< targets a row; 0 means 1 if there are targets */
+  const float *weights; /**< [rows], 0 or above, not all 0: what each row counts when training and
+                           evaluating; NULL: all the same */
+  const int32_t *groups; /**< [rows], 0 or above: what each row belongs to, as the symbol that it is
+                            of; NULL: all to one */
   const void *model; /**< a safetensors file: to evaluate or predict with; training: a model to
                         begin with or a checkpoint to go on from; NULL: neither */
   size_t model_bytes;
   bool detach; /**< the job goes on when the session ends; th_job_attach finds it again */
-  const th_job *data_of; /**< NULL: own arrays; else a job of this adapter whose features and labels
-                            it shares: those are then NULL, rows and width 0 or the same */
-  bool keep_data; /**< its features and labels, shared or its own, stay for other jobs when it is
-                     over, until it is forgotten or the session ends */
+  const th_job *data_of; /**< NULL: own arrays; else a job of this adapter whose arrays, all but the
+                            model, it shares: they are then NULL here, rows and widths 0 or the
+                            same */
+  bool keep_data; /**< its data, all arrays but the model, shared or its own, stay for other jobs
+                     when it is over, until it is forgotten or the session ends */
 } th_job_request;
 
 /**

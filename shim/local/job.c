@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/job.h"
+#include "shim/cargo.h"
 #include "shim/local/session.h"
 
 /* Jobs kept at once, results and all. */
@@ -68,35 +69,25 @@ static void run_changed(void *user, th_run *run, const th_progress *progress) {
 /* ---- jobs ---- */
 
 /* Sizes that overflow here do so in th_run_create, which multiplies again to judge them. */
-static th_run_request request_convert(const th_job_request *request) {
+static th_run_request request_convert(const th_job_request *request, const th_cargo *cargo) {
   th_run_request converted = {
       .kind = request->kind,
       .spec = request->spec != NULL ? request->spec : "",
       .rows = request->rows,
       .width = request->width,
+      .target_width = cargo->target_width,
       .keeps_data = request->keep_data,
   };
   converted.spec_bytes = strlen(converted.spec);
-  if (request->features != NULL)
-    converted.array_bytes[TH_ARRAY_FEATURES] =
-        request->rows * request->width * sizeof *request->features;
-  if (request->labels != NULL)
-    converted.array_bytes[TH_ARRAY_LABELS] = request->rows * sizeof *request->labels;
-  if (request->model != NULL) converted.array_bytes[TH_ARRAY_MODEL] = request->model_bytes;
+  memcpy(converted.array_bytes, cargo->bytes, sizeof converted.array_bytes);
   return converted;
 }
 
 /* Copied, because the caller may change or free its arrays as soon as the call returns. */
-static th_error arrays_copy(th_run *run, const th_job_request *request,
-                            const uint64_t bytes[TH_ARRAY_COUNT]) {
-  const void *const arrays[TH_ARRAY_COUNT] = {
-      [TH_ARRAY_FEATURES] = request->features,
-      [TH_ARRAY_LABELS] = request->labels,
-      [TH_ARRAY_MODEL] = request->model,
-  };
+static th_error arrays_copy(th_run *run, const th_cargo *cargo) {
   for (int i = 0; i < TH_ARRAY_COUNT; i++) {
-    if (bytes[i] == 0) continue;
-    th_error error = th_run_receive(run, (th_array)i, 0, arrays[i], (size_t)bytes[i]);
+    if (cargo->bytes[i] == 0) continue;
+    th_error error = th_run_receive(run, (th_array)i, 0, cargo->data[i], (size_t)cargo->bytes[i]);
     if (error != TH_OK) return error;
   }
   return TH_OK;
@@ -145,7 +136,8 @@ static th_error job_admit(th_way_session *session, uint64_t *number) {
 static th_error job_create(th_way_session *session, const th_job_request *request, uint64_t data_of,
                            th_local_job **created) {
   uint64_t number = 0;
-  th_run_request converted = request_convert(request);
+  th_cargo cargo = th_cargo_of(request);
+  th_run_request converted = request_convert(request, &cargo);
   th_error error = job_admit(session, &number);
   if (error == TH_OK && data_of != 0) error = data_find(session, data_of, &converted.data_of);
   if (error != TH_OK) return error;
@@ -153,7 +145,7 @@ static th_error job_create(th_way_session *session, const th_job_request *reques
   if (job == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a job");
   job->session = session;
   error = th_run_create(number, &converted, &session->device, run_changed, job, &job->run);
-  if (error == TH_OK) error = arrays_copy(job->run, request, converted.array_bytes);
+  if (error == TH_OK) error = arrays_copy(job->run, &cargo);
   if (error == TH_OK) {
     *created = job;
     return TH_OK;

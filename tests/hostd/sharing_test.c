@@ -54,13 +54,14 @@ static th_job *start(const th_run_request *request) {
 }
 
 static th_job *start_owner(bool keeps_data) {
-  th_run_request request = {.kind = TH_JOB_TRAIN,
-                            .spec = "{\"epochs\": 2, \"hidden\": [4]}",
-                            .spec_bytes = strlen("{\"epochs\": 2, \"hidden\": [4]}"),
-                            .rows = ROWS,
-                            .width = WIDTH,
-                            .array_bytes = {sizeof features, sizeof labels},
-                            .keeps_data = keeps_data};
+  th_run_request request = {
+      .kind = TH_JOB_TRAIN,
+      .spec = "{\"epochs\": 2, \"hidden\": [4]}",
+      .spec_bytes = strlen("{\"epochs\": 2, \"hidden\": [4]}"),
+      .rows = ROWS,
+      .width = WIDTH,
+      .array_bytes = {[TH_ARRAY_FEATURES] = sizeof features, [TH_ARRAY_LABELS] = sizeof labels},
+      .keeps_data = keeps_data};
   return start(&request);
 }
 

@@ -15,12 +15,14 @@ static void setup(void) {
 TestSuite(data, .init = setup);
 
 static th_run_request own_request(void) {
-  return (th_run_request){.kind = TH_JOB_TRAIN,
-                          .spec = SPEC,
-                          .spec_bytes = strlen(SPEC),
-                          .rows = SET_ROWS,
-                          .width = SET_WIDTH,
-                          .array_bytes = {sizeof set.features, sizeof set.labels, 0}};
+  return (th_run_request){
+      .kind = TH_JOB_TRAIN,
+      .spec = SPEC,
+      .spec_bytes = strlen(SPEC),
+      .rows = SET_ROWS,
+      .width = SET_WIDTH,
+      .array_bytes = {
+          [TH_ARRAY_FEATURES] = sizeof set.features, [TH_ARRAY_LABELS] = sizeof set.labels}};
 }
 
 static th_run_request sharing_request(th_run *other) {
@@ -76,6 +78,42 @@ Test(data, shared_ones_count_once) {
   th_run_destroy(first);
   cr_assert_eq(th_run_bytes(second), all);
   th_run_destroy(second);
+}
+
+/* Every array but the model, and no labels. */
+static th_run_request full_request(void) {
+  th_run_request request = own_request();
+  request.target_width = 1;
+  for (int array = TH_ARRAY_LABELS; array < TH_ARRAY_DATA_COUNT; array++)
+    request.array_bytes[array] = array == TH_ARRAY_LABELS ? 0 : SET_ROWS * 4;
+  return request;
+}
+
+Test(data, all_arrays_but_the_model_are_shared) {
+  static const float ones[SET_ROWS];
+  th_run_request request = full_request();
+  const uint64_t all = sizeof set.features + 3 * sizeof ones;
+  th_run *owner = create(1, &request, NULL);
+  request = sharing_request(owner);
+  th_run *sharer = create(2, &request, NULL);
+  cr_assert_eq(th_run_bytes(owner) + th_run_bytes(sharer), all);
+  cr_assert_eq(th_run_receive(owner, TH_ARRAY_FEATURES, 0, set.features, sizeof set.features),
+               TH_OK);
+  for (int array = TH_ARRAY_TARGETS; array <= TH_ARRAY_GROUPS; array++) {
+    cr_assert_not(th_run_is_received(sharer), "without %s", th_array_name((th_array)array));
+    cr_assert_eq(th_run_receive(owner, (th_array)array, 0, ones, sizeof ones), TH_OK);
+  }
+  cr_assert(th_run_is_received(sharer));
+  for (int array = TH_ARRAY_FEATURES; array < TH_ARRAY_DATA_COUNT; array++) {
+    request = sharing_request(owner);
+    request.array_bytes[array] = 4;
+    assert_refused(&request, TH_ERR_DATA, th_array_name((th_array)array));
+  }
+  request = sharing_request(owner);
+  request.target_width = 2;
+  assert_refused(&request, TH_ERR_DATA, "2 targets");
+  th_run_destroy(sharer);
+  th_run_destroy(owner);
 }
 
 Test(data, a_request_that_does_not_fit_them_is_refused) {

@@ -104,15 +104,17 @@ const th_device *cpu(void) {
 
 th_run *run_make(uint64_t job, th_job_kind kind, const char *spec, const struct set *set,
                  const th_buffer *model, struct witness *witness) {
-  const void *arrays[TH_ARRAY_COUNT] = {set->features, set->labels,
-                                        model != NULL ? model->data : NULL};
-  th_run_request request = {
-      .kind = kind,
-      .spec = spec,
-      .spec_bytes = strlen(spec),
-      .rows = SET_ROWS,
-      .width = SET_WIDTH,
-      .array_bytes = {sizeof set->features, sizeof set->labels, model != NULL ? model->bytes : 0}};
+  const void *arrays[TH_ARRAY_COUNT] = {[TH_ARRAY_FEATURES] = set->features,
+                                        [TH_ARRAY_LABELS] = set->labels,
+                                        [TH_ARRAY_MODEL] = model != NULL ? model->data : NULL};
+  th_run_request request = {.kind = kind,
+                            .spec = spec,
+                            .spec_bytes = strlen(spec),
+                            .rows = SET_ROWS,
+                            .width = SET_WIDTH,
+                            .array_bytes = {[TH_ARRAY_FEATURES] = sizeof set->features,
+                                            [TH_ARRAY_LABELS] = sizeof set->labels,
+                                            [TH_ARRAY_MODEL] = model != NULL ? model->bytes : 0}};
   if (kind == TH_JOB_PREDICT) request.array_bytes[TH_ARRAY_LABELS] = 0;
   th_run *run = NULL;
   cr_assert_eq(

@@ -30,8 +30,10 @@ void *__wrap_mmap(void *at, size_t bytes, int protection, int flags, int fd, off
 
 /* ten rows of four features, to train */
 static th_run_request small_request(void) {
-  return (th_run_request){
-      .kind = TH_JOB_TRAIN, .rows = 10, .width = 4, .array_bytes = {160, 40, 0}};
+  return (th_run_request){.kind = TH_JOB_TRAIN,
+                          .rows = 10,
+                          .width = 4,
+                          .array_bytes = {[TH_ARRAY_FEATURES] = 160, [TH_ARRAY_LABELS] = 40}};
 }
 
 static th_error create_and_destroy(const th_run_request *request) {
@@ -107,6 +109,60 @@ Test(run, create_wants_the_arrays_of_its_kind) {
   assert_refused(&request, TH_ERR_DATA, "model");
   request.array_bytes[TH_ARRAY_MODEL] = 8;
   cr_assert_eq(create_and_destroy(&request), TH_OK, "%s", th_error_text());
+}
+
+/* Two targets a row instead of labels, and the arrays that may be left out. */
+static th_run_request full_request(void) {
+  th_run_request request = small_request();
+  request.target_width = 2;
+  request.array_bytes[TH_ARRAY_LABELS] = 0;
+  request.array_bytes[TH_ARRAY_TARGETS] = 80;
+  request.array_bytes[TH_ARRAY_WEIGHTS] = 40;
+  request.array_bytes[TH_ARRAY_GROUPS] = 40;
+  return request;
+}
+
+Test(run, create_takes_targets_weights_and_groups_that_fit) {
+  th_run_request request = full_request();
+  cr_assert_eq(create_and_destroy(&request), TH_OK, "%s", th_error_text());
+  for (int array = TH_ARRAY_TARGETS; array <= TH_ARRAY_GROUPS; array++)
+    for (int off = -1; off <= 1; off += 2) {
+      request = full_request();
+      request.array_bytes[array] += (uint64_t)off;
+      assert_refused(&request, TH_ERR_DATA, th_array_name((th_array)array));
+    }
+  request = full_request();
+  request.target_width = UINT32_MAX;
+  assert_refused(&request, TH_ERR_DATA, "targets");
+  request.rows = UINT64_C(1) << 30;
+  request.array_bytes[TH_ARRAY_FEATURES] = UINT64_C(1) << 34;
+  assert_refused(&request, TH_ERR_DATA, "targets");
+}
+
+Test(run, create_wants_labels_or_targets_and_not_both) {
+  th_run_request request = full_request();
+  request.array_bytes[TH_ARRAY_LABELS] = 40;
+  assert_refused(&request, TH_ERR_DATA, "both");
+  request = full_request();
+  request.target_width = 0;
+  assert_refused(&request, TH_ERR_DATA, "target_width");
+  request = small_request();
+  request.target_width = 1;
+  assert_refused(&request, TH_ERR_DATA, "targets are missing");
+}
+
+Test(run, a_prediction_takes_groups_and_nothing_to_compare_with) {
+  th_run_request request = small_request();
+  request.kind = TH_JOB_PREDICT;
+  request.array_bytes[TH_ARRAY_LABELS] = 0;
+  request.array_bytes[TH_ARRAY_GROUPS] = 40;
+  request.array_bytes[TH_ARRAY_MODEL] = 8;
+  cr_assert_eq(create_and_destroy(&request), TH_OK, "%s", th_error_text());
+  request.array_bytes[TH_ARRAY_WEIGHTS] = 40;
+  assert_refused(&request, TH_ERR_DATA, "no weights");
+  request.array_bytes[TH_ARRAY_WEIGHTS] = 0;
+  request.array_bytes[TH_ARRAY_TARGETS] = 40;
+  assert_refused(&request, TH_ERR_DATA, "no targets");
 }
 
 Test(run, create_refuses_an_unknown_kind) {

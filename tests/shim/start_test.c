@@ -42,21 +42,23 @@ static void assert_start_fails(th_error expected) {
 
 /* ---- what arrives ---- */
 
-/* Many slots and an odd rest; then labels and a model of less than a slot. */
+/* Many slots and an odd rest; then arrays of less than a slot or little more. */
 enum {
   ROWS = 1000,
   WIDTH = 37,
+  TARGET_WIDTH = 2,
   FEATURES_BYTES = ROWS * WIDTH * 4,
-  LABELS_BYTES = ROWS * 4,
+  TARGETS_BYTES = ROWS * TARGET_WIDTH * 4,
+  COLUMN_BYTES = ROWS * 4,
   MODEL_BYTES = 4099,
-  ALL_BYTES = FEATURES_BYTES + LABELS_BYTES + MODEL_BYTES,
+  ALL_BYTES = FEATURES_BYTES + TARGETS_BYTES + 2 * COLUMN_BYTES + MODEL_BYTES,
 };
 
-static uint8_t received[3][FEATURES_BYTES];
-static uint64_t received_bytes[3];
+static uint8_t received[TH_ARRAY_COUNT][FEATURES_BYTES];
+static uint64_t received_bytes[TH_ARRAY_COUNT];
 
 static void batch_receive(struct peer *server, const th_wire_submission *batch, uint64_t job) {
-  bool is_good = batch->job == job && batch->array < 3 && batch->slot < PEER_SLOTS &&
+  bool is_good = batch->job == job && batch->array < TH_ARRAY_COUNT && batch->slot < PEER_SLOTS &&
                  batch->bytes > 0 && batch->bytes <= PEER_SLOT_BYTES &&
                  batch->array_offset == received_bytes[batch->array];
   if (!is_good) abort();
@@ -90,7 +92,9 @@ static void receive_all(struct peer *server) {
 }
 
 static float features[ROWS * WIDTH];
-static int32_t labels[ROWS];
+static float targets[ROWS * TARGET_WIDTH];
+static float weights[ROWS];
+static int32_t groups[ROWS];
 static uint8_t model[MODEL_BYTES];
 
 static const th_job_request large_request = {.kind = TH_JOB_TRAIN,
@@ -98,14 +102,18 @@ static const th_job_request large_request = {.kind = TH_JOB_TRAIN,
                                              .rows = ROWS,
                                              .width = WIDTH,
                                              .features = features,
-                                             .labels = labels,
+                                             .targets = targets,
+                                             .target_width = TARGET_WIDTH,
+                                             .weights = weights,
+                                             .groups = groups,
                                              .model = model,
                                              .model_bytes = MODEL_BYTES,
                                              .detach = true};
 
 Test(start, sends_every_byte_in_order) {
   for (int i = 0; i < ROWS * WIDTH; i++) features[i] = (float)i;
-  for (int i = 0; i < ROWS; i++) labels[i] = i;
+  for (int i = 0; i < ROWS * TARGET_WIDTH; i++) targets[i] = (float)-i;
+  for (int i = 0; i < ROWS; i++) weights[i] = (float)(groups[i] = i);
   for (int i = 0; i < MODEL_BYTES; i++) model[i] = (uint8_t)(i * 7);
   begin_with(receive_all, NULL);
   th_job *job;
@@ -121,14 +129,16 @@ Test(start, sends_every_byte_in_order) {
   cr_assert_eq(announced.flags, TH_WIRE_START_DETACH);
   cr_assert_eq(announced.rows, ROWS);
   cr_assert_eq(announced.width, WIDTH);
-  cr_assert_eq(announced.array_bytes[0], FEATURES_BYTES);
-  cr_assert_eq(announced.array_bytes[1], LABELS_BYTES);
-  cr_assert_eq(announced.array_bytes[2], MODEL_BYTES);
-  cr_assert_eq(announced.array_bytes[3], 0);
+  cr_assert_eq(announced.target_width, TARGET_WIDTH);
+  static const uint64_t sizes[TH_WIRE_ARRAYS_MAX] = {
+      FEATURES_BYTES, 0, TARGETS_BYTES, COLUMN_BYTES, COLUMN_BYTES, MODEL_BYTES};
+  cr_assert_arr_eq(announced.array_bytes, sizes, sizeof sizes);
   cr_assert_str_eq(announced_spec, "{\"epochs\": 3}");
-  cr_assert_arr_eq(received[0], features, FEATURES_BYTES);
-  cr_assert_arr_eq(received[1], labels, LABELS_BYTES);
-  cr_assert_arr_eq(received[2], model, MODEL_BYTES);
+  cr_assert_arr_eq(received[TH_ARRAY_FEATURES], features, FEATURES_BYTES);
+  cr_assert_arr_eq(received[TH_ARRAY_TARGETS], targets, TARGETS_BYTES);
+  cr_assert_arr_eq(received[TH_ARRAY_WEIGHTS], weights, COLUMN_BYTES);
+  cr_assert_arr_eq(received[TH_ARRAY_GROUPS], groups, COLUMN_BYTES);
+  cr_assert_arr_eq(received[TH_ARRAY_MODEL], model, MODEL_BYTES);
 }
 
 Test(start, loses_no_event_that_comes_before_the_answer) {

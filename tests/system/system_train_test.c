@@ -204,3 +204,64 @@ Test(system_train, bad_specifications_and_data_fail_visibly_and_name_the_place) 
   th_job_close(job);
   th_adapter_close(adapter);
 }
+
+/* ---- weights, groups and targets ---- */
+
+enum { ROWS = 3000 };
+
+static float weights[ROWS];
+static int32_t groups[ROWS];
+
+static th_job_request full_request(void) {
+  for (int i = 0; i < ROWS; i++) {
+    weights[i] = (float)(i % 3);
+    groups[i] = i % 7;
+  }
+  th_job_request request = test_train_request(&data, SPEC);
+  request.weights = weights;
+  request.groups = groups;
+  return request;
+}
+
+static void assert_fails(th_adapter *adapter, const th_job_request *request, const char *text) {
+  th_job *job;
+  cr_assert_eq(th_job_start(adapter, request, &job), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_job_follow(job, NULL, NULL), TH_ERR_DATA, "%s", text);
+  cr_assert_not_null(strstr(th_error_text(), text), "\"%s\" is not in \"%s\"", text,
+                     th_error_text());
+  cr_assert_eq(th_job_forget(job), TH_OK, "%s", th_error_text());
+  th_job_close(job);
+}
+
+/* The digest in the card is of what arrived. */
+static char *digest_of(const th_result *result) {
+  const char *digest = strstr(result->card, "blake2b-256:");
+  cr_assert_not_null(digest, "%s", result->card);
+  return strndup(digest, strcspn(digest, "\""));
+}
+
+static void train_with_all_arrays(const th_test_host *way) {
+  th_adapter *adapter = test_adapter_open(way, NULL);
+  th_job_request request = full_request(), plain = test_train_request(&data, SPEC);
+  th_result with = test_job_run(adapter, &request), without = test_job_run(adapter, &plain);
+  char *digests[] = {digest_of(&with), digest_of(&without)};
+  cr_assert_str_neq(digests[0], digests[1], "weights and groups are no part of the digest");
+  weights[2999] = -1;
+  assert_fails(adapter, &request, "weights: row 2999 (from 0) is -1");
+  weights[2999] = NAN;
+  assert_fails(adapter, &request, "weights: row 2999, column 0 (from 0) is NaN");
+  weights[2999] = 0;
+  groups[1] = -1;
+  assert_fails(adapter, &request, "groups: row 1 (from 0) is -1");
+  memset(weights, 0, sizeof weights);
+  assert_fails(adapter, &request, "weights: all are 0");
+  for (int i = 0; i < 2; i++) free(digests[i]);
+  th_result_fini(&with);
+  th_result_fini(&without);
+  th_adapter_close(adapter);
+}
+
+Test(system_train, weights_and_groups_arrive_and_are_judged) {
+  train_with_all_arrays(&host);
+  train_with_all_arrays(NULL);
+}
