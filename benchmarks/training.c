@@ -3,19 +3,20 @@
  * run, on the same net, data, batch and number of threads; and beside the machine's own matrix
  * product.
  *
- * A run of the product is a training of some epochs in this process, without the first one. A run
- * of the peer is one epoch, by its own clock. What is compared is the median of each.
+ * A run of the product is a training of some epochs in this process, without the first one; or many
+ * trainings at once, with all that belongs to them. A run of the peer is one epoch, by its own
+ * clock. What is compared is the median of each.
  */
 #include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "benchmarks/jobs.h"
 #include "benchmarks/options.h"
+#include "benchmarks/peer.h"
 #include "benchmarks/report.h"
-#include "benchmarks/training_peer.h"
 #include "kernels/model.h"
-#include "kernels/random.h"
 #include "kernels/trainer.h"
 
 enum { RUNS_DEFAULT = 15, EPOCHS_MAX = 64, SGEMM_SIZE = 2048 };
@@ -31,32 +32,25 @@ typedef struct training_case {
   uint32_t threads;
   uint32_t epochs; /* of the product in one run, so many that it takes about as long as the peer */
   bool against_sgemm; /* too */
+  uint32_t jobs; /* 0: the trainer alone; else as many at once by the public calls, one a seed */
 } training_case;
 
 static const training_case cases[] = {
-    {"ktrdr-b32-1t", 20000, 50, 3, "64,32", "0.2", "0", 32, 1, 20, false},
-    {"ktrdr-b256-1t", 20000, 50, 3, "64,32", "0.2", "0", 256, 1, 20, false},
-    {"ktrdr-b256-2t", 20000, 50, 3, "64,32", "0.2", "0", 256, 2, 20, false},
-    {"ktrdr-loop-b32-1t", 20000, 50, 3, "64,32", "0.2", "1", 32, 1, 20, false},
-    {"fashion-b128-2t", 60000, 784, 10, "256,128,100", "0", "0", 128, 2, 1, false},
-    {"wide1024-b256-2t", 5120, 1024, 10, "1024,1024,1024,1024", "0", "0", 256, 2, 1, true},
+    {"ktrdr-b32-1t", 20000, 50, 3, "64,32", "0.2", "0", 32, 1, 20, false, 0},
+    {"ktrdr-b256-1t", 20000, 50, 3, "64,32", "0.2", "0", 256, 1, 20, false, 0},
+    {"ktrdr-b256-2t", 20000, 50, 3, "64,32", "0.2", "0", 256, 2, 20, false, 0},
+    {"ktrdr-loop-b32-1t", 20000, 50, 3, "64,32", "0.2", "1", 32, 1, 20, false, 0},
+    {"sweep-8-2t", 20000, 50, 3, "64,32", "0.2", "0", 32, 2, 20, false, 8},
+    {"fashion-b128-2t", 60000, 784, 10, "256,128,100", "0", "0", 128, 2, 1, false, 0},
+    {"wide1024-b256-2t", 5120, 1024, 10, "1024,1024,1024,1024", "0", "0", 256, 2, 1, true, 0},
 };
 enum { CASES = sizeof cases / sizeof *cases };
+
+enum { PRODUCT, TORCH, SGEMM, SIDES };
 
 static void fail(const char *what) {
   fprintf(stderr, "%s: %s\n", what, th_error_text());
   exit(EXIT_FAILURE);
-}
-
-/* Points in as many clouds as there are classes. */
-static void data_draw(const training_case *c, float *features, int32_t *labels) {
-  for (uint32_t r = 0; r < c->rows; r++) {
-    labels[r] = (int32_t)(th_philox_at(1, r, 0, 0, 0).word[0] % c->classes);
-    for (uint32_t i = 0; i < c->width; i++) {
-      float noise = 2 * th_random_unit(th_philox_at(2, r, i, 0, 0).word[0]) - 1;
-      features[(size_t)r * c->width + i] = noise + (i % c->classes == (uint32_t)labels[r]);
-    }
-  }
 }
 
 static th_spec case_spec(const training_case *c) {
@@ -80,18 +74,38 @@ static void observer(void *user, const th_progress *progress) {
   *(th_progress *)user = *progress;
 }
 
-static void product_run(const training_case *c, const th_data *data, const th_device *device,
-                        th_team *team, th_samples *found) {
+static void trainer_run(const training_case *c, const th_bench_data *shared,
+                        const th_device *device, th_team *team, th_samples *found) {
+  const th_data data = {.features = shared->features,
+                        .labels = shared->labels,
+                        .rows = shared->rows,
+                        .width = shared->width};
   th_spec spec = case_spec(c);
   th_progress progress;
   th_trainer *trainer;
-  if (th_trainer_create(&spec, data, device, observer, &progress, &trainer) != TH_OK ||
+  if (th_trainer_create(&spec, &data, device, observer, &progress, &trainer) != TH_OK ||
       th_trainer_advance(trainer, team, INT64_MAX) != TH_OK)
     fail(c->name);
   const th_history *history = th_trainer_history(trainer);
   for (uint32_t e = 1; e < history->count; e++)
     th_samples_add(found, c->rows / history->epochs[e].seconds);
   th_trainer_destroy(trainer);
+}
+
+/* With all that belongs to them: sending, preparing, the models. */
+static void jobs_run(const training_case *c, const th_bench_data *data, const th_bench_jobs *jobs,
+                     th_samples *found) {
+  th_buffer texts[TH_BENCH_JOBS_MAX] = {0};
+  const char *specs[TH_BENCH_JOBS_MAX];
+  th_spec spec = case_spec(c);
+  for (uint32_t i = 0; i < c->jobs; i++) {
+    spec.seed = i;
+    if (th_spec_format(&spec, &texts[i]) != TH_OK) fail(c->name);
+    specs[i] = texts[i].data;
+  }
+  double samples = (double)c->jobs * spec.epochs * c->rows;
+  th_samples_add(found, samples / th_bench_jobs_run(jobs, data, specs, c->jobs));
+  for (uint32_t i = 0; i < c->jobs; i++) th_buffer_fini(&texts[i]);
 }
 
 /* What the machine's best matrix product reaches with as many threads, in GFLOP/s. */
@@ -106,6 +120,28 @@ static double sgemm_run(uint32_t threads) {
   double seconds = (double)(th_clock_now_ns() - start) / TH_NS_PER_S;
   openblas_set_num_threads(1);
   return 2e-9 * SGEMM_SIZE * SGEMM_SIZE * SGEMM_SIZE / seconds;
+}
+
+/* Measure in turns with the peer, and with sgemm where that is asked for. */
+static void turns_take(const training_case *c, const th_bench_data *data, uint32_t runs,
+                       th_peer *peer, th_samples found[SIDES]) {
+  th_device device;
+  th_team *team;
+  if (th_device_open("cpu", &device) != TH_OK || th_team_create(c->threads, &team) != TH_OK)
+    fail(c->name);
+  th_bench_jobs jobs = th_bench_jobs_open(c->threads);
+  for (uint32_t i = 0; i < runs; i++) {
+    if (c->jobs > 0)
+      jobs_run(c, data, &jobs, &found[PRODUCT]);
+    else
+      trainer_run(c, data, &device, team, &found[PRODUCT]);
+    th_samples_add(&found[TORCH], th_peer_run(peer));
+    if (c->against_sgemm) th_samples_add(&found[SGEMM], sgemm_run(c->threads));
+  }
+  printf("%s: PyTorch %s; %s\n", c->name, peer->description, device.name);
+  fflush(stdout);
+  th_bench_jobs_close(&jobs);
+  th_team_destroy(team);
 }
 
 /* Arithmetic that a sample needs: forward, gradient, and backward but for the first layer. */
@@ -130,42 +166,27 @@ static const char *row_name(const training_case *c, const char *peer) {
 
 /* @return how many rows of the report were written. */
 static uint32_t case_measure(const training_case *c, const th_bench_options *options,
-                             th_report_row *report) {
+                             th_report_row *rows) {
+  th_samples found[SIDES];
+  for (int side = 0; side < SIDES; side++)
+    found[side] = th_samples_create(options->runs * EPOCHS_MAX);
+  th_bench_data data = th_bench_data_create(c->rows, c->width, c->classes);
   th_peer peer;
-  th_peer_data shared = th_peer_data_create(c->rows, c->width);
-  data_draw(c, shared.features, shared.labels);
-  th_data data = {
-      .features = shared.features, .labels = shared.labels, .rows = c->rows, .width = c->width};
-  th_device device;
-  th_team *team;
-  if (th_device_open("cpu", &device) != TH_OK || th_team_create(c->threads, &team) != TH_OK)
-    fail(c->name);
-  th_peer_start(&peer, options->python, options->peer, c->name, c->threads, &shared);
-  th_samples product = th_samples_create(options->runs * EPOCHS_MAX);
-  th_samples torch = th_samples_create(options->runs);
-  th_samples sgemm = th_samples_create(options->runs);
-  for (uint32_t i = 0; i < options->runs; i++) {
-    product_run(c, &data, &device, team, &product);
-    th_samples_add(&torch, th_peer_run(&peer));
-    if (c->against_sgemm) th_samples_add(&sgemm, sgemm_run(c->threads));
-  }
-  printf("%s: PyTorch %s; %s\n", c->name, peer.description, device.name);
-  fflush(stdout);
+  th_peer_start_on(&peer, options, c->name, c->threads, &data);
+  turns_take(c, &data, options->runs, &peer, found);
   th_peer_stop(&peer);
-  uint32_t rows = 0;
-  report[rows++] =
-      th_report_compare(row_name(c, "torch"), "samples/s", TH_REPORT_RATES, &product, &torch);
+  th_bench_data_destroy(&data);
+  uint32_t count = 0;
+  rows[count++] = th_report_compare(row_name(c, "torch"), "samples/s", TH_REPORT_RATES,
+                                    &found[PRODUCT], &found[TORCH]);
   if (c->against_sgemm) {
-    for (uint32_t i = 0; i < product.count; i++) product.values[i] *= sample_gflop(c);
-    report[rows++] =
-        th_report_compare(row_name(c, "sgemm"), "GFLOP/s", TH_REPORT_RATES, &product, &sgemm);
+    double gflop = sample_gflop(c);
+    for (uint32_t i = 0; i < found[PRODUCT].count; i++) found[PRODUCT].values[i] *= gflop;
+    rows[count++] = th_report_compare(row_name(c, "sgemm"), "GFLOP/s", TH_REPORT_RATES,
+                                      &found[PRODUCT], &found[SGEMM]);
   }
-  th_samples_fini(&sgemm);
-  th_samples_fini(&torch);
-  th_samples_fini(&product);
-  th_team_destroy(team);
-  th_peer_data_destroy(&shared);
-  return rows;
+  for (int side = 0; side < SIDES; side++) th_samples_fini(&found[side]);
+  return count;
 }
 
 int main(int argc, char **argv) {

@@ -1,47 +1,33 @@
-#include "benchmarks/training_peer.h"
+#include "benchmarks/peer.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { ARGUMENTS_MAX = 8 };
 
 static void fail(const char *what) {
   perror(what);
   exit(EXIT_FAILURE);
 }
 
-th_peer_data th_peer_data_create(uint32_t rows, uint32_t width) {
-  th_peer_data data = {.rows = rows, .width = width};
-  data.bytes = (size_t)rows * (width + 1) * sizeof(float);
-  /* The child opens it by its number, so it stays open over exec. */
-  data.fd = memfd_create("training data", 0);
-  if (data.fd < 0 || ftruncate(data.fd, (off_t)data.bytes) != 0) fail("memory file");
-  data.features = mmap(NULL, data.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, data.fd, 0);
-  if (data.features == MAP_FAILED) fail("mmap");
-  data.labels = (int32_t *)(void *)(data.features + (size_t)rows * width);
-  return data;
-}
-
-void th_peer_data_destroy(th_peer_data *data) {
-  munmap(data->features, data->bytes);
-  close(data->fd);
-}
-
 /* What runs in the child. Every library is told the number of threads: one left unset takes all
  * cores without a word. */
-static void child_run(const char *python, const char *script, const char *name, uint32_t threads,
-                      const th_peer_data *data) {
+static void child_run(const th_bench_options *options, uint32_t threads,
+                      const char *const *arguments) {
   static const char *const variables[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                                           "MKL_NUM_THREADS"};
-  char count[16], file[32], rows[16], width[16];
+  char count[16];
   snprintf(count, sizeof count, "%u", threads);
-  snprintf(file, sizeof file, "/proc/self/fd/%d", data->fd);
-  snprintf(rows, sizeof rows, "%u", data->rows);
-  snprintf(width, sizeof width, "%u", data->width);
   for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) setenv(variables[i], count, 1);
-  execl(python, python, script, name, count, file, rows, width, (char *)NULL);
-  fail(python);
+  /* execv promises to change none of them. */
+  char *words[ARGUMENTS_MAX + 3] = {(char *)(uintptr_t)options->python,
+                                    (char *)(uintptr_t)options->peer};
+  for (int i = 0; i < ARGUMENTS_MAX && arguments[i] != NULL; i++)
+    words[2 + i] = (char *)(uintptr_t)arguments[i];
+  execv(options->python, words);
+  fail(options->python);
 }
 
 static void line_read(const th_peer *peer, char *line, size_t bytes) {
@@ -52,8 +38,8 @@ static void line_read(const th_peer *peer, char *line, size_t bytes) {
   line[strcspn(line, "\n")] = '\0';
 }
 
-void th_peer_start(th_peer *peer, const char *python, const char *script, const char *name,
-                   uint32_t threads, const th_peer_data *data) {
+void th_peer_start(th_peer *peer, const th_bench_options *options, uint32_t threads,
+                   const char *const *arguments) {
   int asks[2], answers[2];
   if (pipe(asks) != 0 || pipe(answers) != 0) fail("pipe");
   fflush(NULL);
@@ -64,7 +50,7 @@ void th_peer_start(th_peer *peer, const char *python, const char *script, const 
     dup2(answers[1], STDOUT_FILENO);
     close(asks[1]);
     close(answers[0]);
-    child_run(python, script, name, threads, data);
+    child_run(options, threads, arguments);
   }
   close(asks[0]);
   close(answers[1]);
@@ -72,6 +58,17 @@ void th_peer_start(th_peer *peer, const char *python, const char *script, const 
   peer->answers = fdopen(answers[0], "r");
   if (peer->asks == NULL || peer->answers == NULL) fail("fdopen");
   line_read(peer, peer->description, sizeof peer->description);
+}
+
+void th_peer_start_on(th_peer *peer, const th_bench_options *options, const char *name,
+                      uint32_t threads, const th_bench_data *data) {
+  char count[16], file[32], rows[16], width[16];
+  snprintf(count, sizeof count, "%u", threads);
+  snprintf(file, sizeof file, "/proc/self/fd/%d", data->fd);
+  snprintf(rows, sizeof rows, "%u", data->rows);
+  snprintf(width, sizeof width, "%u", data->width);
+  const char *const arguments[] = {name, count, file, rows, width, NULL};
+  th_peer_start(peer, options, threads, arguments);
 }
 
 double th_peer_run(th_peer *peer) {
