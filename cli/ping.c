@@ -42,19 +42,20 @@ static th_error round_trips_measure(th_host *host, uint32_t count, th_health *he
 
 static void json_tell(const th_host *host, const th_health *health, const round_trips *measured) {
   th_output_json(json_pack(
-      "{s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "event",
-      "result", "mode", th_host_mode_name(host), "url", th_manager_url(host->manager), "daemon",
-      th_output_string(health->daemon), "device", th_output_string(health->device), "threads",
-      (json_int_t)health->threads, "uptime_ms", (json_int_t)health->uptime_ms, "sessions",
-      (json_int_t)health->sessions, "sessions_max", (json_int_t)health->sessions_max,
-      "jobs_running", (json_int_t)health->jobs_running, "jobs_queued",
-      (json_int_t)health->jobs_queued, "jobs_kept", (json_int_t)health->jobs_kept, "data_bytes",
-      (json_int_t)health->data_bytes, "data_bytes_max", (json_int_t)health->data_bytes_max,
-      "round_trip_least_ns", (json_int_t)measured->least_ns, "round_trip_median_ns",
-      (json_int_t)measured->median_ns));
+      "{s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+      "event", "result", "mode", th_host_mode_name(host), "url", th_manager_url(host->manager),
+      "daemon", th_output_string(health->daemon), "device", th_output_string(health->device), "io",
+      health->io, "threads", (json_int_t)health->threads, "uptime_ms",
+      (json_int_t)health->uptime_ms, "sessions", (json_int_t)health->sessions, "sessions_max",
+      (json_int_t)health->sessions_max, "jobs_running", (json_int_t)health->jobs_running,
+      "jobs_queued", (json_int_t)health->jobs_queued, "jobs_kept", (json_int_t)health->jobs_kept,
+      "data_bytes", (json_int_t)health->data_bytes, "data_bytes_max",
+      (json_int_t)health->data_bytes_max, "round_trip_least_ns", (json_int_t)measured->least_ns,
+      "round_trip_median_ns", (json_int_t)measured->median_ns));
 }
 
-static void host_print(const th_host *host, th_health *health, const round_trips *measured) {
+static void host_print(const th_host *host, th_health *health, const round_trips *measured,
+                       bool is_verbose) {
   th_words_disarm(health->daemon);
   th_words_disarm(health->device);
   th_output_text("%s at %s\n", health->daemon, th_manager_url(host->manager));
@@ -70,6 +71,7 @@ static void host_print(const th_host *host, th_health *health, const round_trips
   th_output_text("\n  round trip  %.1f us median, %.1f us least, of %u\n",
                  (double)measured->median_ns / 1000, (double)measured->least_ns / 1000,
                  measured->count);
+  if (is_verbose) th_output_text("  io          %s\n", health->io);
 }
 
 /* No round trip: a call in the process says nothing about a host. */
@@ -94,13 +96,14 @@ static th_error run(const th_arguments *arguments) {
   else if (error == TH_OK && th_host_is_local(&host))
     local_print(&health);
   else if (error == TH_OK)
-    host_print(&host, &health, &measured);
+    host_print(&host, &health, &measured, arguments->verbose);
   th_host_close(&host);
   return error;
 }
 
 static const struct argp_option rows[] = {
     {"count", TH_FLAG_COUNT, "N", 0, "Measure N round trips (default 10)", 1},
+    {"verbose", TH_FLAG_VERBOSE, NULL, 0, "Also say how this side reaches the kernel, and why", 2},
     {0},
 };
 

@@ -62,7 +62,7 @@ static th_error hello_judge(th_session *session, const th_wire_hello *hello) {
 
 static void bell_ready(th_watch *watch) {
   th_session *session = watch->owner;
-  th_doorbell_wake(&session->region.status->daemon_sleeps, watch->fd);
+  (void)th_doorbell_wake(&session->region.status->daemon_sleeps, watch->fd);
 }
 
 static th_error session_open(th_session *session) {

@@ -17,11 +17,10 @@ void th_doorbell_sleep(_Atomic uint32_t *sleeps) {
   atomic_thread_fence(memory_order_seq_cst);
 }
 
-void th_doorbell_wake(_Atomic uint32_t *sleeps, int fd) {
+bool th_doorbell_wake(_Atomic uint32_t *sleeps, int fd) {
   atomic_store_explicit(sleeps, 0, memory_order_relaxed);
   uint64_t rings;
-  ssize_t taken = read(fd, &rings, sizeof rings);
-  (void)taken; /* nobody may have rung: the wait ended for another reason */
+  return read(fd, &rings, sizeof rings) == sizeof rings;
 }
 
 bool th_doorbell_ring(const _Atomic uint32_t *sleeps, int fd) {

@@ -21,8 +21,8 @@ th_error th_doorbell_create(int *fd);
 /** Before the last look at the queues: from now on, ring me. */
 void th_doorbell_sleep(_Atomic uint32_t *sleeps);
 
-/** Awake again: take the flag back and empty the eventfd. */
-void th_doorbell_wake(_Atomic uint32_t *sleeps, int fd);
+/** Awake again: take the flag back and empty the eventfd. @return whether it was rung. */
+bool th_doorbell_wake(_Atomic uint32_t *sleeps, int fd);
 
 /**
  * After publishing work: ring if the other side sleeps.

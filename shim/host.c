@@ -318,6 +318,7 @@ static th_error host_health(th_way_session *session, th_health *health) {
                         .data_bytes_max = wire.data_bytes_max};
   memcpy(health->daemon, wire.daemon, sizeof health->daemon - 1);
   memcpy(health->device, wire.device, sizeof health->device - 1);
+  memcpy(health->io, session->engine.text, sizeof health->io);
   return TH_OK;
 }
 

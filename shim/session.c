@@ -125,10 +125,11 @@ static th_error session_connect(th_way_session *session, const char *path,
                                 const th_adapter_options *options) {
   th_greeting greeting;
   const char *client = options->client != NULL ? options->client : program_invocation_short_name;
+  th_error error = th_engine_choose(options->io, &session->engine);
+  if (error != TH_OK) return error;
   session->link.call_timeout_ns = timeout_or(options->call_timeout_ns, CALL_TIMEOUT_NS);
-  th_error error =
-      th_link_open(&session->link, path, client,
-                   timeout_or(options->connect_timeout_ns, CONNECT_TIMEOUT_NS), &greeting);
+  error = th_link_open(&session->link, path, client,
+                       timeout_or(options->connect_timeout_ns, CONNECT_TIMEOUT_NS), &greeting);
   if (error != TH_OK) return error;
   session->daemon_bell_fd = greeting.fds[3];
   session->client_bell_fd = greeting.fds[4];
@@ -136,6 +137,8 @@ static th_error session_connect(th_way_session *session, const char *path,
   if (error == TH_OK) error = region_keep_from_children(&session->region);
   if (error == TH_OK) error = slots_open(session);
   if (error == TH_OK) error = epoll_open(session);
+  if (error == TH_OK)
+    error = th_engine_open(&session->engine, session->client_bell_fd, session->link.fd);
   if (error != TH_OK) return error;
   rings_init(session);
   pulse_init(session, timeout_or(options->stall_timeout_ns, STALL_TIMEOUT_NS),
@@ -159,6 +162,7 @@ th_error th_session_open(const char *path, const th_adapter_options *options,
 /* The child must not hold the socket: the daemon would not see this process die. Only system calls:
  * in the child, another thread's locks may never open again. */
 void th_session_abandon(th_way_session *session) {
+  th_engine_abandon(&session->engine);
   close_fd(&session->link.fd);
   close_fd(&session->daemon_bell_fd);
   close_fd(&session->client_bell_fd);
@@ -170,6 +174,7 @@ void th_session_abandon(th_way_session *session) {
 }
 
 void th_session_close(th_way_session *session) {
+  th_engine_close(&session->engine);
   th_session_abandon(session);
   th_link_close(&session->link);
   th_region_fini(&session->region);

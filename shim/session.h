@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ipc/engine.h"
 #include "ipc/region.h"
 #include "ipc/ring.h"
 #include "shim/inbox.h"
@@ -54,6 +55,7 @@ struct th_way_session {
   th_link link;
   th_region region;
   int daemon_bell_fd, client_bell_fd;
+  th_engine engine; /**< how the watcher sleeps */
   int notice_fd; /**< rings in epoll_fd when another thread took the events that it waits for */
   int epoll_fd;
   bool has_free_cpu; /**< the daemon can run while this thread spins */

@@ -18,6 +18,9 @@
  *
  * Threads: an adapter and its jobs may be used from several threads at once; one job by one thread
  *          at a time.
+ * Signals: none is raised or blocked. A ring of io_uring that an adapter has closed interrupts each
+ *          thread that waited in it once, some milliseconds later: calls that are not restarted
+ *          (epoll_wait) then fail with EINTR, as after a signal. TRAINING_HOST_IO=syscall has none.
  * Fork:    a child must open its own adapter; calls on an inherited one return TH_ERR_USAGE.
  */
 #ifndef TRAINHOST_H
@@ -97,15 +100,19 @@ typedef struct th_adapter_options {
   int64_t call_timeout_ns; /**< the daemon's answer to one request; default 2 s */
   int64_t stall_timeout_ns; /**< without a heartbeat during a wait; default 2 s */
   const char *client; /**< this program's name in the daemon's lists; default: its own */
+  const char *io; /**< how to reach the kernel: "io_uring", or "syscall" where that is blocked;
+                     default: what TRAINING_HOST_IO says, else io_uring. Host mode only */
 } th_adapter_options;
 
 /**
- * Open the way that the manager decided on. There is no fallback from one to the other.
+ * Open the way that the manager decided on. There is no fallback from one to the other, nor from
+ * io_uring to plain system calls.
  *
  * @param options  NULL: defaults.
  * @return TH_OK; TH_ERR_HOST_ABSENT (within a millisecond); TH_ERR_HOST_STALLED; TH_ERR_HOST_LOST;
- * TH_ERR_VERSION; TH_ERR_DENIED; TH_ERR_BUSY; TH_ERR_PROTOCOL; TH_ERR_USAGE (local trainer not
- * installed); TH_ERR_SYSTEM.
+ * TH_ERR_VERSION; TH_ERR_DENIED (the socket, or io_uring); TH_ERR_BUSY; TH_ERR_PROTOCOL;
+ * TH_ERR_USAGE (local trainer not installed; no such io); TH_ERR_SYSTEM. Threads: reads the
+ * environment, as th_manager_from_env.
  */
 TH_USE th_error th_adapter_open(const th_manager *manager, const th_adapter_options *options,
                                 th_adapter **adapter);
@@ -126,6 +133,7 @@ typedef struct th_health {
   uint32_t jobs_kept; /**< over, their results not yet acknowledged */
   uint32_t threads;
   uint64_t data_bytes, data_bytes_max; /**< held for jobs, and the limit (0: none) */
+  char io[96]; /**< how this process reaches the kernel, and why; local mode: "none" */
 } th_health;
 
 /** Ask how the host is: one round trip. @return TH_OK; TH_ERR_HOST_LOST; TH_ERR_HOST_STALLED. */

@@ -13,9 +13,7 @@
  *   ends, the first follower to wake becomes the next watcher;
  * - an armed event loop is a sleeper without a thread. A watch that ends sets the flag again for
  *   it, and whoever takes events rings an eventfd of its own. */
-#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -176,19 +174,19 @@ static bool watch_spin(th_way_session *session, int64_t until_ns) {
   return has_come;
 }
 
-static void watch_poll(th_way_session *session, int64_t until_ns) {
-  struct pollfd fds[] = {{.fd = session->client_bell_fd, .events = POLLIN},
-                         {.fd = session->link.fd, .events = POLLRDHUP}};
+/* A bell that was not rung leaves only the hang-up to have woken the watch. With both at once the
+ * bell comes first, and the next watch ends at once. */
+static void watch_engine(th_way_session *session, int64_t until_ns) {
+  _Atomic uint32_t *flag = &session->region.ctl->client_sleeps;
   int64_t now_ns = th_clock_now_ns();
-  int64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
-  struct timespec timeout = {.tv_sec = left_ns / TH_NS_PER_S, .tv_nsec = left_ns % TH_NS_PER_S};
   pthread_mutex_unlock(&session->lock);
-  int count = ppoll(fds, 2, &timeout, NULL);
+  th_error error = th_engine_wait(&session->engine, until_ns - now_ns);
   int64_t slept_ns = th_clock_now_ns() - now_ns;
   pthread_mutex_lock(&session->lock);
-  if (count <= 0) return;
-  if (fds[1].revents != 0) (void)th_link_end_lost(&session->link);
-  if (fds[0].revents != 0 && slept_ns < SPIN_NS_MAX) session->spin_ns = SPIN_NS_MAX;
+  bool is_rung = th_doorbell_wake(flag, session->client_bell_fd);
+  if (error == TH_ERR_SYSTEM) (void)th_link_end(&session->link, error);
+  if (error == TH_OK && !is_rung) th_link_check_hang_up(&session->link);
+  if (is_rung && slept_ns < SPIN_NS_MAX) session->spin_ns = SPIN_NS_MAX;
 }
 
 static void watch(th_way_session *session, int64_t until_ns) {
@@ -196,8 +194,10 @@ static void watch(th_way_session *session, int64_t until_ns) {
   if (!watch_spin(session, until_ns)) {
     _Atomic uint32_t *flag = &session->region.ctl->client_sleeps;
     th_doorbell_sleep(flag);
-    if (!events_are_waiting(session)) watch_poll(session, until_ns);
-    th_doorbell_wake(flag, session->client_bell_fd);
+    if (events_are_waiting(session))
+      (void)th_doorbell_wake(flag, session->client_bell_fd);
+    else
+      watch_engine(session, until_ns);
     if (session->is_armed) th_doorbell_sleep(flag);
   }
   session->is_watched = false;
@@ -242,7 +242,7 @@ static void notice_empty(th_way_session *session) {
 th_error th_session_arm(th_way_session *session) {
   _Atomic uint32_t *flag = &session->region.ctl->client_sleeps;
   notice_empty(session);
-  if (!session->is_watched) th_doorbell_wake(flag, session->client_bell_fd);
+  if (!session->is_watched) (void)th_doorbell_wake(flag, session->client_bell_fd);
   session->is_armed = true;
   th_doorbell_sleep(flag);
   th_session_look(session);

@@ -80,6 +80,7 @@ static uint64_t session_age_ms(const th_way_session *session) {
 th_error th_local_health(th_way_session *session, th_health *health) {
   int64_t begin_ns = th_clock_now_ns();
   *health = (th_health){.daemon = "local " TH_VERSION,
+                        .io = "none",
                         .uptime_ms = session_age_ms(session),
                         .sessions = 1,
                         .sessions_max = 1,

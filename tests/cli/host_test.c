@@ -61,6 +61,12 @@ static size_t jobs_count(void) {
 
 Test(host, ping_tells_daemon_device_and_round_trip) {
   assert_prints(test_trainhost("ping"), "trainhostd " TH_VERSION " at unix:///");
+  assert_prints(test_trainhost("ping --verbose"), "io          io_uring (the default");
+  setenv("TRAINING_HOST_IO", "syscall", 1);
+  assert_prints(test_trainhost("ping --verbose"), "io          syscall (as TRAINING_HOST_IO says)");
+  setenv("TRAINING_HOST_IO", "aio", 1);
+  assert_fails(test_trainhost("ping"), 64, "must be io_uring, or syscall");
+  unsetenv("TRAINING_HOST_IO");
   test_run run = test_trainhost("ping --json --count 3");
   json_t *ping = test_last_object(run.out);
   json_int_t least = json_integer_value(json_object_get(ping, "round_trip_least_ns"));

@@ -2,6 +2,7 @@
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -68,6 +69,9 @@ Test(calls, health_tells_what_the_daemon_says) {
   cr_assert_eq(strlen(health.daemon), sizeof health.daemon - 1);
   cr_assert_str_eq(health.device, "cpu");
   cr_assert_gt(health.round_trip_ns, 0);
+  bool is_plain = getenv("TRAINING_HOST_IO") != NULL;
+  cr_assert_eq(strncmp(health.io, is_plain ? "syscall (as " : "io_uring (the ", 12), 0, "%s",
+               health.io);
   end();
 }
 

@@ -1,16 +1,19 @@
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/shim/peer.h"
+#include "tests/support/refuse.h"
 
 static char directory[] = "/tmp/trainhost-open-XXXXXX";
 static char path[64];
@@ -303,6 +306,49 @@ Test(open, and_close_leave_nothing_behind) {
     th_adapter_close(adapter);
     peer_stop(peer);
   }
+}
+
+/* ---- the engine ---- */
+
+static th_error open_by(struct peer *peer, const char *io) {
+  char url[80];
+  snprintf(url, sizeof url, "unix://%s", peer->path);
+  th_manager *manager;
+  th_adapter *adapter;
+  cr_assert_eq(th_manager_create(TH_MODE_HOST, url, &manager), TH_OK);
+  th_error error = th_adapter_open(manager, &(th_adapter_options){.io = io}, &adapter);
+  if (error == TH_OK) th_adapter_close(adapter);
+  th_manager_close(manager);
+  return error;
+}
+
+static void assert_says(const char *part) {
+  cr_assert_not_null(strstr(th_error_text(), part), "no \"%s\" in: %s", part, th_error_text());
+}
+
+Test(open, an_engine_that_there_is_not_is_refused_before_anybody_is_asked) {
+  struct peer *peer = peer_start(NULL, NULL);
+  cr_assert_eq(open_by(peer, "uring"), TH_ERR_USAGE);
+  assert_says("must be io_uring, or syscall");
+  setenv("TRAINING_HOST_IO", "epoll", 1);
+  cr_assert_eq(open_by(peer, NULL), TH_ERR_USAGE);
+  assert_says("TRAINING_HOST_IO");
+  peer_stop(peer);
+}
+
+/* The client has come and gone; the next one, which does without, is served. */
+Test(open, a_container_that_blocks_io_uring_is_told_the_remedy_and_it_works) {
+  refuse_call(SYS_io_uring_setup, EPERM);
+  struct peer *peer = peer_start(serve, NULL);
+  int open_before = open_fd_count();
+  cr_assert_eq(open_by(peer, "io_uring"), TH_ERR_DENIED);
+  assert_says("io_uring_setup: Operation not permitted");
+  assert_says("TRAINING_HOST_IO=syscall");
+  peer_stop(peer);
+  cr_assert_leq(open_fd_count(), open_before, "a descriptor was left open");
+  peer = peer_start(serve, NULL);
+  cr_assert_eq(open_by(peer, "syscall"), TH_OK, "%s", th_error_text());
+  peer_stop(peer);
 }
 
 Test(open, a_negative_timeout_is_refused) {

@@ -1,5 +1,6 @@
 /* The daemon itself: how it starts, what it refuses, what it survives. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -157,7 +158,8 @@ static int32_t raw_last_word(int fd) {
   struct timeval bound = {.tv_sec = 5};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound);
   ssize_t length;
-  while ((length = recv(fd, datagram, sizeof datagram, 0)) > 0) {
+  /* A ring that an adapter closed a moment ago interrupts this thread once. */
+  while ((length = TEMP_FAILURE_RETRY(recv(fd, datagram, sizeof datagram, 0))) > 0) {
     memcpy(&header, datagram, sizeof header);
     cr_assert_gt(length, (ssize_t)sizeof header, "a refusal without a text");
     status = header.status;
