@@ -148,6 +148,7 @@ typedef struct th_spec {
   double early_stopping_min_delta;
   bool importance; /**< of each feature, by the validation rows */
   bool restore_best; /**< the result is the best epoch's model, not the last's */
+  uint32_t checkpoint_epochs; /**< from one checkpoint of a running training to the next; 0: none */
   uint64_t seed;
 } th_spec;
 

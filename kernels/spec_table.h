@@ -132,6 +132,8 @@ typedef struct field_range {
     "How much better counts as better")                                                            \
   X(restore_best, TH_SPEC_BOOL, "true", NULL, ANY,                                                 \
     "Give back the best epoch's model and not the last's")                                         \
+  X(checkpoint_epochs, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                        \
+    "Epochs after which a running training is saved, again and again; 0: never")                   \
   X(importance, TH_SPEC_BOOL, "false", NULL, ANY,                                                  \
     "At the end, say how much validation accuracy depends on each feature")                        \
   X(seed, TH_SPEC_SEED, "0", NULL, ANY,                                                            \

@@ -428,6 +428,7 @@ th_error th_trainer_advance(th_trainer *trainer, th_team *team, int64_t until_ns
     th_error error = trainer->place.phase == TH_PHASE_VALIDATING ? rows_validate(trainer, team)
                                                                  : steps_train(trainer, team);
     if (error != TH_OK) return error;
+    if (th_trainer_wants_checkpoint(trainer)) return TH_ERR_AGAIN;
     observer_tell(trainer);
     if (trainer->told_ns >= until_ns && !is_done(trainer)) return TH_ERR_AGAIN;
   }
@@ -437,6 +438,15 @@ th_error th_trainer_advance(th_trainer *trainer, th_team *team, int64_t until_ns
     if (trainer->told_ns >= until_ns && !is_done(trainer)) return TH_ERR_AGAIN;
   }
   return TH_OK;
+}
+
+/* Between two epochs. After the last there is a model instead. */
+bool th_trainer_wants_checkpoint(const th_trainer *trainer) {
+  const th_place *place = &trainer->place;
+  uint32_t every = trainer->spec.checkpoint_epochs;
+  bool is_between = place->phase == TH_PHASE_TRAINING && place->step == trainer->steps;
+  return every > 0 && place->epoch > 0 && place->epoch % every == 0 && is_between &&
+         !is_over(trainer);
 }
 
 const th_history *th_trainer_history(const th_trainer *trainer) {

@@ -5,6 +5,7 @@
 #ifndef TH_KERNELS_TRAINER_H
 #define TH_KERNELS_TRAINER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buffer.h"
@@ -53,8 +54,8 @@ th_error th_trainer_create(const th_spec *spec, const th_data *data, const th_de
 /**
  * Train until the moment `until_ns` (base/clock.h) has passed, at least one step.
  *
- * @return TH_OK when the training is over; TH_ERR_AGAIN when there is more to do; TH_ERR_DIVERGED
- *         naming epoch and step; TH_ERR_DEVICE.
+ * @return TH_OK when the training is over; TH_ERR_AGAIN when there is more to do, at once if it
+ *         wants a checkpoint; TH_ERR_DIVERGED naming epoch and step; TH_ERR_DEVICE.
  *
  * Threads: one at a time. The number of threads in the team never changes a result.
  */
@@ -74,6 +75,12 @@ const th_history *th_trainer_history(const th_trainer *trainer);
  * @return TH_OK; TH_ERR_SYSTEM.
  */
 th_error th_trainer_result(const th_trainer *trainer, th_buffer *model, th_buffer *card);
+
+/**
+ * Whether the epoch just ended is one after which the specification asks for a checkpoint. The
+ * observer has not been told of its end: that is for the caller to do, when the checkpoint is safe.
+ */
+bool th_trainer_wants_checkpoint(const th_trainer *trainer);
 
 /**
  * The whole state of the training as a safetensors file: parameters, best parameters, optimizer

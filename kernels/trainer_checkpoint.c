@@ -236,6 +236,23 @@ th_error th_trainer_checkpoint(const th_trainer *trainer, th_buffer *checkpoint)
   return error;
 }
 
+/* The label, and how often a training is saved, change nothing of what is trained. */
+static th_error specification_check(const th_trainer *trainer, const char *text) {
+  th_spec spec;
+  th_buffer theirs = {0}, ours = {0};
+  th_error error = th_spec_parse(text, strlen(text), &spec);
+  if (error != TH_OK) return th_fail(TH_ERR_DATA, "the checkpoint: %s", th_error_text());
+  memcpy(spec.name, trainer->spec.name, sizeof spec.name);
+  spec.checkpoint_epochs = trainer->spec.checkpoint_epochs;
+  error = th_spec_format(&spec, &theirs);
+  if (error == TH_OK) error = th_spec_format(&trainer->spec, &ours);
+  if (error == TH_OK && strcmp(theirs.data, ours.data) != 0)
+    error = th_fail(TH_ERR_DATA, "the checkpoint is of another specification than this training");
+  th_buffer_fini(&theirs);
+  th_buffer_fini(&ours);
+  return error;
+}
+
 /* A checkpoint fits one training only: the same specification over the same data. */
 static th_error identity_check(const th_trainer *trainer, const th_safetensors *file) {
   const char *format = th_safetensors_metadata(file, "format");
@@ -246,13 +263,7 @@ static th_error identity_check(const th_trainer *trainer, const th_safetensors *
   if (strcmp(digest, trainer->facts.digest) != 0)
     return th_fail(TH_ERR_DATA, "the checkpoint is of other data: %s, not %s", digest,
                    trainer->facts.digest);
-  th_buffer spec = {0};
-  th_error error = th_spec_format(&trainer->spec, &spec);
-  if (error != TH_OK) return error;
-  if (strcmp(text, spec.data) != 0)
-    error = th_fail(TH_ERR_DATA, "the checkpoint is of another specification than this training");
-  th_buffer_fini(&spec);
-  return error;
+  return specification_check(trainer, text);
 }
 
 /* Copies a tensor out if the file has it in that type and size. */

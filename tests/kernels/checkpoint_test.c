@@ -148,6 +148,48 @@ static th_buffer checkpoint_of(const th_spec *spec, uint32_t slices) {
   return checkpoint;
 }
 
+/* However much time it is given; and not before the rows that validate an epoch are through. */
+Test(checkpoint, is_wanted_after_every_nth_epoch_but_the_last) {
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  spec.early_stopping_patience = 0;
+  spec.checkpoint_epochs = 2;
+  th_data data = fixture_data();
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  th_team *team;
+  cr_assert_eq(th_team_create(1, &team), TH_OK);
+  cr_assert_not(th_trainer_wants_checkpoint(trainer), "before the first epoch");
+  for (uint32_t epoch = 2; epoch < spec.epochs; epoch += 2) {
+    cr_assert_eq(th_trainer_advance(trainer, team, INT64_MAX), TH_ERR_AGAIN);
+    cr_assert(th_trainer_wants_checkpoint(trainer));
+    const th_history *history = th_trainer_history(trainer);
+    cr_assert_eq(history->epochs[history->count - 1].epoch, epoch);
+  }
+  cr_assert_eq(th_trainer_advance(trainer, team, INT64_MAX), TH_OK, "%s", th_error_text());
+  cr_assert_not(th_trainer_wants_checkpoint(trainer), "what comes now is the model");
+  th_team_destroy(team);
+  th_trainer_destroy(trainer);
+}
+
+Test(checkpoint, goes_on_under_another_label_and_saved_as_often_as_one_likes) {
+  th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
+  th_data data = fixture_data();
+  th_trainer *whole = fixture_trainer(&spec, &data);
+  fixture_finish(whole);
+  spec.checkpoint_epochs = 5;
+  strcpy(spec.name, "first attempt");
+  th_buffer checkpoint = checkpoint_of(&spec, 7);
+  spec.checkpoint_epochs = 0;
+  strcpy(spec.name, "second");
+  th_trainer *trainer = fixture_trainer(&spec, &data);
+  cr_assert_eq(th_trainer_restore(trainer, checkpoint.data, checkpoint.bytes), TH_OK, "%s",
+               th_error_text());
+  fixture_finish(trainer);
+  cr_assert(fixture_is_same_model(whole, trainer));
+  th_trainer_destroy(whole);
+  th_trainer_destroy(trainer);
+  th_buffer_fini(&checkpoint);
+}
+
 Test(checkpoint, refuses_that_of_another_specification) {
   th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
   th_data data = fixture_data();

@@ -48,7 +48,8 @@ Test(spec, every_field_is_read) {
           "\"beta2\": 0.7, \"epsilon\": 1e-3, \"weight_decay\": 0.01, "
           "\"validation_split\": 0.25, \"split\": \"last\", \"shuffle\": false, "
           "\"early_stopping_patience\": 6, \"early_stopping_min_delta\": 0.1, "
-          "\"restore_best\": false, \"validation_rows\": 0, \"standardize\": true, "
+          "\"restore_best\": false, \"checkpoint_epochs\": 12, \"validation_rows\": 0, "
+          "\"standardize\": true, "
           "\"early_stopping_monitor\": \"validation_accuracy\", \"seed\": 8}",
           &spec),
       TH_OK, "%s", th_error_text());
@@ -72,6 +73,7 @@ Test(spec, every_field_is_read) {
   cr_assert_eq(spec.learning_rate, 1.0, "an integer is a number");
   cr_assert(!spec.shuffle && !spec.restore_best);
   cr_assert_eq(spec.early_stopping_patience, 6);
+  cr_assert_eq(spec.checkpoint_epochs, 12);
   cr_assert_eq(spec.seed, 8);
 }
 
