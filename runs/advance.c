@@ -1,5 +1,6 @@
 /* The work of a run: prepare, train or apply a model, save. By the thread that drives it. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -71,6 +72,44 @@ static th_error run_piece(th_run *run, th_team *team, int64_t now_ns) {
                               : th_inference_advance(run->inference, team, now_ns + PIECE_NS);
 }
 
+/* What the run ends with if it goes no further. @return the error of the outcome. */
+static th_error checkpoint_take(const th_run *run, th_outcome *outcome) {
+  th_error error = th_trainer_checkpoint(run->trainer, &outcome->output);
+  if (error != TH_OK) return error;
+  th_progress at;
+  th_trainer_progress(run->trainer, &at);
+  outcome->is_checkpoint = true;
+  return th_fail(TH_ERR_CANCELED,
+                 "job %" PRIu64
+                 " was stopped at epoch %u, step %u; its checkpoint is kept: start the job again "
+                 "with it as the model to go on",
+                 run->job, at.epoch, at.step);
+}
+
+/* Between two epochs. What only the run knows is taken over from it, as everywhere. */
+static void checkpoint_save(th_run *run) {
+  th_outcome outcome = {0};
+  th_progress now, end;
+  th_run_progress(run, &now);
+  th_trainer_progress(run->trainer, &end);
+  outcome.error = checkpoint_take(run, &outcome);
+  snprintf(outcome.text, sizeof outcome.text, "%s", th_error_text());
+  end.job = now.job;
+  end.elapsed_seconds = now.elapsed_seconds;
+  end.phase = TH_PHASE_CANCELED;
+  end.error = outcome.error;
+  end.eta_seconds = NAN;
+  run->saver(run->user, run, &outcome, &end);
+  th_buffer_fini(&outcome.output);
+}
+
+/* The epoch is told when its checkpoint is safe. Of a run that is to end there will be a last one,
+ * or none is wanted. */
+static void epoch_end(th_run *run) {
+  if (run->saver != NULL && th_run_wished(run) == TH_WISH_NONE) checkpoint_save(run);
+  report_trainer(run);
+}
+
 /* Preparing cannot be cut into pieces; if it used up the slice, the others' turn comes first. */
 static th_error run_work(th_run *run, th_team *team, int64_t until_ns) {
   if (!run_is_prepared(run)) {
@@ -81,6 +120,7 @@ static th_error run_work(th_run *run, th_team *team, int64_t until_ns) {
   int64_t now_ns = th_clock_now_ns();
   while (error == TH_ERR_AGAIN && now_ns < until_ns && th_run_wished(run) == TH_WISH_NONE) {
     error = run_piece(run, team, now_ns);
+    if (run->trainer != NULL && th_trainer_wants_checkpoint(run->trainer)) epoch_end(run);
     now_ns = th_clock_now_ns();
   }
   return error;
@@ -96,7 +136,7 @@ static th_error run_save(th_run *run) {
              : th_inference_result(run->inference, &outcome->output, &outcome->card);
 }
 
-/* Keep what there is if the host was stopped; drop it if the user wanted an end. */
+/* Keep what there is if it was stopped; drop it if the user wanted an end. */
 static th_error run_break_off(th_run *run) {
   uint64_t job = run->job;
   if (th_run_is_lost(run))
@@ -112,16 +152,9 @@ static th_error run_break_off(th_run *run) {
                    at.epoch, at.step);
   if (run->trainer == NULL)
     return th_fail(TH_ERR_CANCELED,
-                   "job %" PRIu64 " was canceled because its host was stopped; start it again",
+                   "job %" PRIu64 " was stopped before there was anything to keep; start it again",
                    job);
-  th_error error = th_trainer_checkpoint(run->trainer, &run->outcome.output);
-  if (error != TH_OK) return error;
-  run->outcome.is_checkpoint = true;
-  return th_fail(TH_ERR_CANCELED,
-                 "job %" PRIu64
-                 " was canceled at epoch %u, step %u because its host was stopped; its "
-                 "checkpoint is kept: start the job again with it as the model to go on",
-                 job, at.epoch, at.step);
+  return checkpoint_take(run, &run->outcome);
 }
 
 /* The outcome stays; all else is given back at once, as it may be many times larger. */

@@ -98,6 +98,7 @@ th_error th_run_create(uint64_t job, const th_run_request *request, const th_dev
   run->kind = request->kind;
   run->device = device;
   run->observer = observer;
+  run->saver = request->saver;
   run->user = user;
   run->created_ns = th_clock_now_ns();
   run->keeps_data = request->keeps_data;
@@ -407,8 +408,8 @@ bool th_run_hold(th_run *run, void (*wake)(void *), void *user) {
   return is_free;
 }
 
-void th_run_cancel(th_run *run) {
-  th_run_wish(run, TH_WISH_CANCEL);
+static void run_wish_end(th_run *run, th_wish wish) {
+  th_run_wish(run, wish);
   /* A run that nobody drives yet is ended here; th_run_hold decides the race for it. */
   if (th_run_hold(run, NULL, NULL)) {
     th_run_abandon(run);
@@ -419,4 +420,12 @@ void th_run_cancel(th_run *run) {
   pthread_mutex_lock(&run->lock);
   if (run->wake != NULL) run->wake(run->wake_user);
   pthread_mutex_unlock(&run->lock);
+}
+
+void th_run_cancel(th_run *run) {
+  run_wish_end(run, TH_WISH_CANCEL);
+}
+
+void th_run_stop(th_run *run) {
+  run_wish_end(run, TH_WISH_STOP);
 }

@@ -17,6 +17,26 @@
 
 typedef struct th_run th_run;
 
+/** What a run ended with. */
+typedef struct th_outcome {
+  th_error error; /**< TH_OK, TH_ERR_CANCELED or why it failed */
+  char text[TH_ERROR_TEXT_BYTES_MAX]; /**< the error's text */
+  th_buffer output; /**< model, logits or nothing, by kind */
+  th_buffer card; /**< JSON */
+  bool is_checkpoint; /**< of a training that was stopped */
+} th_outcome;
+
+/**
+ * Given what a training would end with if it were stopped between these two epochs, whenever its
+ * specification asks for a checkpoint. Called by the thread that trains, which waits for it, with
+ * no lock held; the observer is told of the epoch afterwards.
+ *
+ * @param outcome  the caller's; its output may be taken. Without memory for a checkpoint
+ *                 is_checkpoint is false, error and text say why, and the training goes on.
+ * @param end      the snapshot that would go with it.
+ */
+typedef void th_run_saver(void *user, th_run *run, th_outcome *outcome, const th_progress *end);
+
 typedef struct th_run_request {
   th_job_kind kind;
   const char *spec; /**< JSON; read during th_run_create only */
@@ -28,16 +48,8 @@ typedef struct th_run_request {
   th_run *data_of; /**< NULL: arrays of its own; else the run whose data, all but the model, it
                       shares: rows and widths are then 0 or the same, and their sizes 0 */
   bool keeps_data; /**< the data stay when it is over, until th_run_drop_data */
+  th_run_saver *saver; /**< NULL: no checkpoints but when it is stopped */
 } th_run_request;
-
-/** What a run ended with. */
-typedef struct th_outcome {
-  th_error error; /**< TH_OK, TH_ERR_CANCELED or why it failed */
-  char text[TH_ERROR_TEXT_BYTES_MAX]; /**< the error's text */
-  th_buffer output; /**< model, logits or nothing, by kind */
-  th_buffer card; /**< JSON */
-  bool is_checkpoint; /**< stopped by th_scheduler_stop: output is a checkpoint */
-} th_outcome;
 
 /** Told that a run's progress or phase changed. Called by one thread of the scheduler at a time (by
  * th_run_cancel's caller for a run that was never added), with no lock held; must be quick. Once it
@@ -99,10 +111,13 @@ uint32_t th_run_phases(th_run *run);
 th_error th_run_epoch_after(th_run *run, uint32_t after, th_epoch *epoch);
 
 /** Ask the run to end as canceled; it does so within a step or a few milliseconds, or when
- * PREPARING is done. One that was never added has ended on return. Any thread; at any moment, more
- * than once.
+ * PREPARING or the saver is done. One that was never added has ended on return. Any thread; at any
+ * moment, more than once.
  */
 void th_run_cancel(th_run *run);
+
+/** As th_run_cancel, but a training that has begun ends with a checkpoint. */
+void th_run_stop(th_run *run);
 
 /** Whether the phase is DONE, FAILED or CANCELED. Any thread. */
 bool th_run_is_over(th_run *run);

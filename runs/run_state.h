@@ -36,6 +36,7 @@ struct th_run {
   th_spec spec;
   const th_device *device;
   th_run_observer *observer;
+  th_run_saver *saver;
   void *user;
   int64_t created_ns;
   uint64_t expected_bytes; /**< of what it is sent itself */

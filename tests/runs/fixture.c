@@ -1,5 +1,5 @@
-#include "base/job.h"
 #include "fixture.h"
+#include "base/job.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -114,7 +114,8 @@ th_run *run_make(uint64_t job, th_job_kind kind, const char *spec, const struct 
                             .width = SET_WIDTH,
                             .array_bytes = {[TH_ARRAY_FEATURES] = sizeof set->features,
                                             [TH_ARRAY_LABELS] = sizeof set->labels,
-                                            [TH_ARRAY_MODEL] = model != NULL ? model->bytes : 0}};
+                                            [TH_ARRAY_MODEL] = model != NULL ? model->bytes : 0},
+                            .saver = witness != NULL ? witness->saver : NULL};
   if (kind == TH_JOB_PREDICT) request.array_bytes[TH_ARRAY_LABELS] = 0;
   th_run *run = NULL;
   cr_assert_eq(

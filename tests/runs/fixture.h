@@ -35,6 +35,7 @@ struct witness {
   /* What it does when told, without its lock: */
   void (*act)(struct witness *witness, th_run *run, const th_progress *progress);
   void *act_user;
+  th_run_saver *saver; /**< of a run made with the witness; NULL: none */
 };
 
 void witness_init(struct witness *witness);

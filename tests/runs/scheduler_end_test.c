@@ -300,7 +300,7 @@ Test(scheduler_end, stop_ends_every_run_wherever_it_is) {
     cr_assert_eq(outcome->error, TH_ERR_CANCELED);
     cr_assert_eq(outcome->is_checkpoint, has_begun);
     cr_assert_eq(outcome->output.bytes > 0, has_begun);
-    cr_assert_not_null(strstr(outcome->text, "host was stopped"), "%s", outcome->text);
+    cr_assert_not_null(strstr(outcome->text, "was stopped"), "%s", outcome->text);
     th_run_destroy(runs[i]);
   }
   th_scheduler_destroy(scheduler);
