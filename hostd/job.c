@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -33,17 +32,39 @@ static void cell_publish(th_job *job, const th_progress *progress) {
   pthread_mutex_unlock(&job->cell_lock);
 }
 
+static th_record record_make(const th_job *job, const th_outcome *outcome,
+                             const th_progress *progress) {
+  th_record record = {.job = job->number,
+                      .uid = job->uid,
+                      .kind = job->kind,
+                      .is_checkpoint = outcome->is_checkpoint,
+                      .progress = *progress};
+  memcpy(record.name, job->name, sizeof record.name);
+  if (outcome->error != TH_OK) memcpy(record.text, outcome->text, sizeof record.text);
+  return record;
+}
+
+/* What a daemon finds if this one is killed. A disk that refuses it costs no training, and is told
+ * once and not after every few epochs. */
+static void run_saved(void *user, th_run *run, th_outcome *outcome, const th_progress *end) {
+  (void)run;
+  th_job *job = user;
+  if (atomic_load(&job->is_abandoned)) return;
+  th_record record = record_make(job, outcome, end);
+  th_error error = outcome->is_checkpoint
+                       ? th_store_save(job->jobs->store, &record, &outcome->output, &outcome->card)
+                       : th_fail(outcome->error, "%s", outcome->text);
+  if (error != TH_OK && !job->has_unsaved)
+    th_log(TH_LOG_ERROR, "job %" PRIu64 ": no checkpoint of epoch %u: %s; the training goes on",
+           job->number, end->epoch, th_error_text());
+  job->has_unsaved = error != TH_OK;
+}
+
 /* The result is made safe on the thread that made it, so that the loop never waits for a disk. If
  * the disk refuses, the run keeps the result in memory and it is served from there. */
 static void job_finish(th_job *job, th_run *run, const th_progress *progress) {
   const th_outcome *outcome = th_run_outcome(run);
-  job->record = (th_record){.job = job->number,
-                            .uid = job->uid,
-                            .kind = job->kind,
-                            .is_checkpoint = outcome->is_checkpoint,
-                            .progress = *progress};
-  memcpy(job->record.name, job->name, sizeof job->record.name);
-  if (outcome->error != TH_OK) memcpy(job->record.text, outcome->text, sizeof job->record.text);
+  job->record = record_make(job, outcome, progress);
   if (atomic_load(&job->is_abandoned)) return;
   job->is_stored =
       th_store_save(job->jobs->store, &job->record, &outcome->output, &outcome->card) == TH_OK;
@@ -180,12 +201,14 @@ static void job_log_accepted(const th_job *job, const th_run_request *request) {
 th_error th_jobs_start(th_jobs *jobs, uint32_t uid, const th_run_request *request, bool detach,
                        th_job **started) {
   uint64_t number;
+  th_run_request with_saver = *request;
+  with_saver.saver = run_saved;
   th_error error = limits_judge(jobs, request);
   if (error == TH_OK) error = th_store_take_number(jobs->store, &number);
   if (error != TH_OK) return error;
   th_job *job = job_create(jobs, number, uid, request->kind);
   if (job == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for a job");
-  error = th_run_create(number, request, jobs->device, run_changed, job, &job->run);
+  error = th_run_create(number, &with_saver, jobs->device, run_changed, job, &job->run);
   if (error != TH_OK) {
     job_destroy(job);
     return error;
@@ -290,6 +313,10 @@ void th_job_cancel(th_job *job) {
   if (job->run != NULL) th_run_cancel(job->run);
 }
 
+void th_job_stop(th_job *job) {
+  if (job->run != NULL) th_run_stop(job->run);
+}
+
 bool th_job_is_over(th_job *job) {
   /* Pairs with the release in run_changed: the record and the store are complete. */
   return atomic_load_explicit(&job->is_over, memory_order_acquire);
@@ -306,56 +333,6 @@ void th_job_progress(th_job *job, th_progress *progress) {
   progress->error = TH_OK;
 }
 
-/* ---- results ---- */
-
-/* A result that the disk refused, in a file that only exists in memory. */
-static th_error memory_file(const th_buffer *contents, int *fd, uint64_t *bytes) {
-  *fd = -1;
-  *bytes = contents->bytes;
-  if (contents->bytes == 0) return TH_OK;
-  int made = memfd_create("trainhost result", MFD_CLOEXEC);
-  if (made < 0) return th_fail_errno(TH_ERR_SYSTEM, "cannot make a memory file");
-  for (size_t done = 0; done < contents->bytes;) {
-    ssize_t written = write(made, (const char *)contents->data + done, contents->bytes - done);
-    if (written < 0) {
-      close(made);
-      return th_fail_errno(TH_ERR_SYSTEM, "cannot fill a memory file of %zu bytes",
-                           contents->bytes);
-    }
-    done += (size_t)written;
-  }
-  *fd = made;
-  return TH_OK;
-}
-
-static th_error result_files(th_job *job, int fds[2], th_wire_result *result) {
-  if (job->is_stored) {
-    const th_store *store = job->jobs->store;
-    th_error error =
-        th_store_open_file(store, job->number, TH_STORE_OUTPUT, &fds[0], &result->output_bytes);
-    if (error != TH_OK) return error;
-    return th_store_open_file(store, job->number, TH_STORE_CARD, &fds[1], &result->card_bytes);
-  }
-  const th_outcome *outcome = th_run_outcome(job->run);
-  th_error error = memory_file(&outcome->output, &fds[0], &result->output_bytes);
-  if (error != TH_OK) return error;
-  return memory_file(&outcome->card, &fds[1], &result->card_bytes);
-}
-
-th_error th_job_open_result(th_job *job, int fds[2], th_wire_result *result) {
-  fds[0] = fds[1] = -1;
-  if (!th_job_is_over(job)) return TH_ERR_AGAIN;
-  th_error ended = (th_error)job->record.progress.error;
-  if (ended != TH_OK && !job->record.is_checkpoint) return th_fail(ended, "%s", job->record.text);
-  *result = (th_wire_result){.kind = job->kind, .is_checkpoint = job->record.is_checkpoint};
-  th_error error = result_files(job, fds, result);
-  if (error != TH_OK && fds[0] >= 0) {
-    close(fds[0]);
-    fds[0] = -1;
-  }
-  return error;
-}
-
 /* ---- the end of a job ---- */
 
 static void job_detach(th_job *job) {
@@ -365,7 +342,7 @@ static void job_detach(th_job *job) {
 }
 
 static void job_delete(th_jobs *jobs, th_job *job) {
-  if (job->is_stored && th_store_forget(jobs->store, job->number) != TH_OK)
+  if (th_store_forget(jobs->store, job->number) != TH_OK)
     th_log(TH_LOG_WARNING, "job %" PRIu64 ": %s", job->number, th_error_text());
   table_remove(jobs, job);
   job_destroy(job);

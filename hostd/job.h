@@ -35,6 +35,7 @@ typedef struct th_job {
   atomic_bool is_abandoned; /**< nobody will ask for its result: delete it once it is over */
   atomic_bool is_over; /**< set last of all by the thread that ended it */
   bool is_stored; /**< on disk; valid once over */
+  bool has_unsaved; /**< the newest checkpoint could not be stored; the training thread's */
   th_run *run; /**< NULL once over, stored and told, or when read back from disk */
   th_record record; /**< valid once over */
   uint64_t session; /**< that follows it; 0: none */
@@ -109,6 +110,9 @@ th_error th_job_receive(th_job *job, uint32_t array, uint64_t offset, const void
 /** Ask a job to end. Without effect if it is over. */
 void th_job_cancel(th_job *job);
 
+/** As th_job_cancel, but a training that has begun leaves a checkpoint. */
+void th_job_stop(th_job *job);
+
 /** The newest snapshot; says SAVING until the result is safe. */
 void th_job_progress(th_job *job, th_progress *progress);
 
@@ -122,6 +126,15 @@ bool th_job_is_over(th_job *job);
  * @return TH_OK; TH_ERR_AGAIN if it was told everything.
  */
 th_error th_job_next_event(th_job *job, th_wire_event *event);
+
+/**
+ * Open the newest checkpoint of a training, whether it is over or not.
+ *
+ * @param fds   [out] as of th_job_open_result.
+ * @return TH_OK; TH_ERR_AGAIN if it has none yet; TH_ERR_NOT_FOUND if it is over and has left none;
+ * TH_ERR_IO; TH_ERR_SYSTEM.
+ */
+th_error th_job_open_checkpoint(th_job *job, int fds[2], th_wire_result *result);
 
 /**
  * Open the result.

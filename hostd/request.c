@@ -303,6 +303,14 @@ static th_error handle_cancel(th_session *session, const th_message *message, th
   return error;
 }
 
+static th_error handle_stop(th_session *session, const th_message *message, th_answer *answer) {
+  (void)answer;
+  th_job *job;
+  th_error error = job_find(session, message, &job);
+  if (error == TH_OK) th_job_stop(job);
+  return error;
+}
+
 static th_error handle_forget(th_session *session, const th_message *message, th_answer *answer) {
   (void)answer;
   th_job *job;
@@ -311,17 +319,29 @@ static th_error handle_forget(th_session *session, const th_message *message, th
   return error;
 }
 
-static th_error handle_result(th_session *session, const th_message *message, th_answer *answer) {
+typedef th_error result_opener(th_job *job, int fds[2], th_wire_result *result);
+
+static th_error answer_opened(th_session *session, const th_message *message, result_opener *open,
+                              th_answer *answer) {
   th_job *job;
   int fds[2];
   th_wire_result result;
   th_error error = job_find(session, message, &job);
-  if (error == TH_OK) error = th_job_open_result(job, fds, &result);
+  if (error == TH_OK) error = open(job, fds, &result);
   if (error != TH_OK) return error;
   for (int i = 0; i < 2; i++)
     if (fds[i] >= 0) answer->fds[answer->fd_count++] = fds[i];
   answer_add(answer, &result, sizeof result);
   return TH_OK;
+}
+
+static th_error handle_result(th_session *session, const th_message *message, th_answer *answer) {
+  return answer_opened(session, message, th_job_open_result, answer);
+}
+
+static th_error handle_checkpoint(th_session *session, const th_message *message,
+                                  th_answer *answer) {
+  return answer_opened(session, message, th_job_open_checkpoint, answer);
 }
 
 /* ---- dispatch ---- */
@@ -341,6 +361,8 @@ static const struct {
     [TH_WIRE_FORGET] = {handle_forget, sizeof(th_wire_job), sizeof(th_wire_job)},
     [TH_WIRE_JOBS] = {handle_jobs, sizeof(th_wire_list), sizeof(th_wire_list)},
     [TH_WIRE_SESSIONS] = {handle_sessions, sizeof(th_wire_list), sizeof(th_wire_list)},
+    [TH_WIRE_STOP] = {handle_stop, sizeof(th_wire_job), sizeof(th_wire_job)},
+    [TH_WIRE_CHECKPOINT] = {handle_checkpoint, sizeof(th_wire_job), sizeof(th_wire_job)},
 };
 
 enum { REQUEST_ROWS = sizeof request_rows / sizeof request_rows[0] };

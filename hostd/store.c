@@ -20,8 +20,9 @@
  * the rest of a block is skipped. */
 enum { NUMBERS_RESERVED = 1000 };
 
-static const char *const file_names[] = {
-    [TH_STORE_OUTPUT] = "output", [TH_STORE_CARD] = "card.json"};
+static const char *const file_names[] = {[TH_STORE_OUTPUT] = "output",
+                                         [TH_STORE_CHECKPOINT] = "checkpoint",
+                                         [TH_STORE_CARD] = "card.json"};
 
 /* The state directory's path is judged at open to leave room for every name beneath it. */
 __attribute__((format(printf, 2, 3))) static void path_format(char path[PATH_MAX],
@@ -146,12 +147,35 @@ static th_error file_save(const char *dir, const char *name, const th_buffer *co
 static th_error files_save(const char *dir, const th_record *record, const th_buffer *output,
                            const th_buffer *card) {
   th_buffer json = {0};
+  th_store_file kind = record->is_checkpoint ? TH_STORE_CHECKPOINT : TH_STORE_OUTPUT;
   th_error error = th_record_format(record, &json);
-  if (error == TH_OK) error = file_save(dir, file_names[TH_STORE_OUTPUT], output);
+  if (error == TH_OK) error = file_save(dir, file_names[kind], output);
   if (error == TH_OK) error = file_save(dir, file_names[TH_STORE_CARD], card);
   if (error == TH_OK) error = file_save(dir, "job.json", &json);
   th_buffer_fini(&json);
   return error;
+}
+
+/* A directory that holds files cannot be renamed over: the two change places at once, and the older
+ * one is under the other name then. */
+static th_error directory_put(const char *fresh, const char *final) {
+  if (rename(fresh, final) == 0) return TH_OK;
+  bool is_there = errno == ENOTEMPTY || errno == EEXIST;
+  if (is_there && renameat2(AT_FDCWD, fresh, AT_FDCWD, final, RENAME_EXCHANGE) == 0) return TH_OK;
+  if (is_there && errno == EINVAL)
+    return th_fail(TH_ERR_IO,
+                   "the file system of %s cannot exchange two directories; choose another with "
+                   "--state-dir",
+                   final);
+  return th_fail_errno(TH_ERR_IO, "cannot rename %s to %s", fresh, final);
+}
+
+/* The error of the save is told, whatever becomes of the cleaning. */
+static th_error directory_discard(const char *path, th_error error) {
+  char text[TH_ERROR_TEXT_BYTES_MAX];
+  strcpy(text, th_error_text());
+  (void)directory_delete(path);
+  return error == TH_OK ? TH_OK : th_fail(error, "%s", text);
 }
 
 th_error th_store_save(const th_store *store, const th_record *record, const th_buffer *output,
@@ -161,13 +185,9 @@ th_error th_store_save(const th_store *store, const th_record *record, const th_
   path_format(final, "%s/jobs/%" PRIu64, store->dir, record->job);
   th_error error = directory_make(fresh);
   if (error == TH_OK) error = files_save(fresh, record, output, card);
-  if (error == TH_OK && rename(fresh, final) != 0)
-    error = th_fail_errno(TH_ERR_IO, "cannot rename %s to %s", fresh, final);
-  if (error == TH_OK) return th_file_sync_name(final);
-  char text[TH_ERROR_TEXT_BYTES_MAX];
-  strcpy(text, th_error_text());
-  (void)directory_delete(fresh);
-  return th_fail(error, "%s", text);
+  if (error == TH_OK) error = directory_put(fresh, final);
+  if (error == TH_OK) error = th_file_sync_name(final);
+  return directory_discard(fresh, error);
 }
 
 th_error th_store_open_file(const th_store *store, uint64_t job, th_store_file file, int *fd,

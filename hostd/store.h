@@ -1,11 +1,12 @@
 /**
- * Results on disk: one directory for each job that is over, whole or not there at all, kept over
- * restarts until the client acknowledges.
+ * Results on disk: one directory for each job that is over, or that has left a checkpoint on its
+ * way, whole or not there at all, kept over restarts until the client acknowledges.
  *
  *   STATE/next-job           the first job number not handed out yet
  *   STATE/jobs/N/job.json    whose it is and how it ended
  *   STATE/jobs/N/card.json   the card, if there is one
- *   STATE/jobs/N/output      model, checkpoint or logits, if there are
+ *   STATE/jobs/N/output      model or logits, if there are
+ *   STATE/jobs/N/checkpoint  instead, of a training that was stopped or is still running
  */
 #ifndef TH_HOSTD_STORE_H
 #define TH_HOSTD_STORE_H
@@ -25,7 +26,8 @@ typedef struct th_store {
   uint64_t reserved_until; /**< what next-job on disk says */
 } th_store;
 
-/** A job that is over, without the bytes of its result. */
+/** A job that is over, without the bytes of its result. A running one is recorded as what it would
+ * be if the daemon ended now. */
 typedef struct th_record {
   uint64_t job;
   uint32_t uid;
@@ -36,7 +38,7 @@ typedef struct th_record {
   th_progress progress;
 } th_record;
 
-typedef enum th_store_file { TH_STORE_OUTPUT, TH_STORE_CARD } th_store_file;
+typedef enum th_store_file { TH_STORE_OUTPUT, TH_STORE_CHECKPOINT, TH_STORE_CARD } th_store_file;
 
 /**
  * Open a state directory, made if it is not there, and clear away what a crash left half-written.
@@ -51,10 +53,12 @@ th_error th_store_open(const char *dir, th_store *store);
 th_error th_store_take_number(th_store *store, uint64_t *job);
 
 /**
- * Store a job that is over. On disk, for good, when the call returns.
+ * Store a job, in place of what is stored of it. On disk, for good, when the call returns; there is
+ * no moment without the older one or the newer one, whole.
  *
- * @param output,card  may be empty.
- * @return TH_OK; TH_ERR_IO (no space, …): nothing is left behind.
+ * @param output  may be empty; a checkpoint if the record says so.
+ * @param card    may be empty.
+ * @return TH_OK; TH_ERR_IO (no space, …): nothing is left behind, but what was stored before.
  * Threads: any, for different jobs.
  */
 th_error th_store_save(const th_store *store, const th_record *record, const th_buffer *output,

@@ -34,6 +34,8 @@ typedef enum th_wire_type {
   TH_WIRE_FORGET = 7, /**< th_wire_job → nothing; the result is acknowledged and deleted */
   TH_WIRE_JOBS = 8, /**< th_wire_list → th_wire_listing, th_wire_job_row[count] */
   TH_WIRE_SESSIONS = 9, /**< th_wire_list → th_wire_listing, th_wire_session_row[count] */
+  TH_WIRE_STOP = 10, /**< th_wire_job → nothing; as a cancel, but a training leaves a checkpoint */
+  TH_WIRE_CHECKPOINT = 11, /**< th_wire_job → th_wire_result and one descriptor */
 } th_wire_type;
 
 /** Before every body. */

@@ -306,8 +306,7 @@ static th_error job_outcome(th_job *job) {
   if (error == job->end_error) return error;
   if (error == TH_OK) {
     th_result_fini(&result);
-    return th_fail(job->end_error,
-                   "job %" PRIu64 " was stopped with its host; its result is a checkpoint",
+    return th_fail(job->end_error, "job %" PRIu64 " was stopped; its result is a checkpoint",
                    job->number);
   }
   return th_fail(job->end_error, "job %" PRIu64 " ended as %s; why cannot be had", job->number,
@@ -332,6 +331,18 @@ th_error th_adapter_cancel(th_adapter *adapter, uint64_t number) {
 
 th_error th_job_cancel(th_job *job) {
   return th_adapter_cancel(job->adapter, job->number);
+}
+
+th_error th_job_stop(th_job *job) {
+  th_error error = owner_judge(job->adapter);
+  if (error != TH_OK) return error;
+  return request_count(job->adapter, job->adapter->way->stop(job->job));
+}
+
+th_error th_job_checkpoint(th_job *job, th_result *result) {
+  th_error error = owner_judge(job->adapter);
+  if (error != TH_OK) return error;
+  return request_count(job->adapter, job->adapter->way->checkpoint(job->job, result));
 }
 
 th_error th_job_result(th_job *job, th_result *result) {

@@ -143,7 +143,7 @@ static th_error start_body(const th_job_request *request, uint64_t data_of, cons
  * alone must do. */
 static th_error refusal_explain(th_way_job *job, th_error error) {
   th_result result;
-  if (th_result_fetch(job, &result) == error) return error;
+  if (th_result_fetch(job, TH_WIRE_RESULT, &result) == error) return error;
   th_result_fini(&result);
   return th_fail(error, "trainhostd took no more data for job %" PRIu64 ": %s", job->number,
                  th_error_name(error));
@@ -278,6 +278,19 @@ static th_error host_cancel(th_way_session *session, uint64_t number) {
   return th_link_request(&session->link, TH_WIRE_CANCEL, &body, sizeof body, NULL, 0);
 }
 
+static th_error host_stop(th_way_job *job) {
+  th_wire_job body = {.job = job->number};
+  return th_link_request(&job->session->link, TH_WIRE_STOP, &body, sizeof body, NULL, 0);
+}
+
+static th_error host_result(th_way_job *job, th_result *result) {
+  return th_result_fetch(job, TH_WIRE_RESULT, result);
+}
+
+static th_error host_checkpoint(th_way_job *job, th_result *result) {
+  return th_result_fetch(job, TH_WIRE_CHECKPOINT, result);
+}
+
 static th_error host_forget(th_way_job *job) {
   th_way_session *session = job->session;
   th_wire_job body = {.job = job->number};
@@ -358,7 +371,9 @@ const th_way th_way_host = {
     .progress = host_progress,
     .next = host_next,
     .cancel = host_cancel,
-    .result = th_result_fetch,
+    .stop = host_stop,
+    .result = host_result,
+    .checkpoint = host_checkpoint,
     .forget = host_forget,
     .job_close = host_job_close,
 };

@@ -88,22 +88,22 @@ static th_error parcel_read(const th_way_job *job, const th_parcel *parcel, th_r
   return error;
 }
 
-static th_error parcel_receive(th_way_job *job, th_parcel *parcel) {
+static th_error parcel_receive(th_way_job *job, th_wire_type asked, th_parcel *parcel) {
   th_link *link = &job->session->link;
   th_wire_job body = {.job = job->number};
   int64_t deadline_ns = th_link_deadline_ns(link);
   th_error error = th_link_enter(link, deadline_ns);
   if (error != TH_OK) return error;
-  error = th_link_exchange(link, TH_WIRE_RESULT, &body, sizeof body, deadline_ns);
+  error = th_link_exchange(link, asked, &body, sizeof body, deadline_ns);
   if (error == TH_OK) error = parcel_open(job, parcel);
   th_link_leave(link);
   return error;
 }
 
-th_error th_result_fetch(th_way_job *job, th_result *result) {
+th_error th_result_fetch(th_way_job *job, th_wire_type asked, th_result *result) {
   *result = (th_result){0};
   th_parcel parcel = {.output_fd = -1, .card_fd = -1};
-  th_error error = parcel_receive(job, &parcel);
+  th_error error = parcel_receive(job, asked, &parcel);
   if (error == TH_OK) error = parcel_read(job, &parcel, result);
   parcel_close(&parcel);
   if (error != TH_OK) th_result_fini(result);

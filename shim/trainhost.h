@@ -145,7 +145,7 @@ typedef struct th_job_info {
   th_job_kind kind;
   uint64_t session; /**< 0: none is attached */
   uint32_t uid;
-  bool is_checkpoint; /**< it was stopped with its host, and its result is a checkpoint */
+  bool is_checkpoint; /**< it was stopped, or its host was, and its result is a checkpoint */
   char name[64];
 } th_job_info;
 
@@ -320,6 +320,11 @@ TH_USE th_error th_job_cancel(th_job *job);
  */
 TH_USE th_error th_adapter_cancel(th_adapter *adapter, uint64_t number);
 
+/** As th_job_cancel, but a training that has begun keeps where it is: its result is a checkpoint,
+ * with which as its model a job of the same specification and data goes on to bitwise the same end.
+ */
+TH_USE th_error th_job_stop(th_job *job);
+
 /** Owned by the caller: th_result_fini. */
 typedef struct th_result {
   th_job_kind kind;
@@ -328,7 +333,7 @@ typedef struct th_result {
   size_t output_bytes;
   char *card; /**< JSON, NUL-terminated */
   size_t card_bytes;
-  bool is_checkpoint; /**< the daemon was stopped: output is a checkpoint, not a model */
+  bool is_checkpoint; /**< the job, or its host, was stopped: output is a checkpoint, not a model */
 } th_result;
 
 /**
@@ -338,6 +343,20 @@ typedef struct th_result {
  *         TH_ERR_NOT_FOUND; TH_ERR_HOST_LOST; TH_ERR_HOST_STALLED; TH_ERR_IO; TH_ERR_SYSTEM.
  */
 TH_USE th_error th_job_result(th_job *job, th_result *result);
+
+/**
+ * The newest checkpoint of a training: of one that runs, after as many epochs as checkpoint_epochs
+ * of its specification says; of one that was stopped, its result.
+ *
+ * The checkpoint of an epoch is there before the event that tells of the epoch. The daemon keeps it
+ * on disk, so that a job whose daemon was killed is found again, after a restart, as one that was
+ * stopped with it.
+ *
+ * @param result  [out] a checkpoint and no card.
+ * @return TH_OK; TH_ERR_AGAIN if there is none yet; TH_ERR_NOT_FOUND if the job is over and has
+ * left none, or was forgotten; TH_ERR_HOST_LOST; TH_ERR_HOST_STALLED; TH_ERR_IO; TH_ERR_SYSTEM.
+ */
+TH_USE th_error th_job_checkpoint(th_job *job, th_result *result);
 
 /** Acknowledge: the result is safe with the caller, the host deletes its own. A job not over is
  * canceled first. */

@@ -33,7 +33,9 @@ typedef struct th_way {
   th_error (*progress)(th_way_job *job, th_progress *progress);
   th_error (*next)(th_way_job *job, th_event *event, int64_t timeout_ns);
   th_error (*cancel)(th_way_session *session, uint64_t number);
+  th_error (*stop)(th_way_job *job);
   th_error (*result)(th_way_job *job, th_result *result);
+  th_error (*checkpoint)(th_way_job *job, th_result *result);
   th_error (*forget)(th_way_job *job);
   void (*job_close)(th_way_job *job);
 } th_way;

@@ -41,6 +41,34 @@ static bool progress_is_news(th_local_job *job, const th_progress *progress) {
   return true;
 }
 
+/* ---- checkpoints ---- */
+
+static void saved_replace(th_local_job *job, th_buffer newest) {
+  pthread_mutex_lock(&job->saved_lock);
+  th_buffer old = job->saved;
+  job->saved = newest;
+  pthread_mutex_unlock(&job->saved_lock);
+  th_buffer_fini(&old);
+}
+
+/* On a thread of the scheduler. Without memory for a newer one the older one stays. */
+static void run_saved(void *user, th_run *run, th_outcome *outcome, const th_progress *end) {
+  (void)run;
+  (void)end;
+  if (!outcome->is_checkpoint) return;
+  saved_replace(user, outcome->output);
+  outcome->output = (th_buffer){0};
+}
+
+/* ---- the life of a job ---- */
+
+void th_local_job_destroy(th_local_job *job) {
+  th_run_destroy(job->run);
+  th_buffer_fini(&job->saved);
+  pthread_mutex_destroy(&job->saved_lock);
+  free(job);
+}
+
 /* With the lock: free a job that nobody can ask for any more. Whoever makes the last of the three
  * conditions true sweeps. */
 static void job_sweep(th_local_job *job) {
@@ -48,8 +76,7 @@ static void job_sweep(th_local_job *job) {
   th_local_job **at = &job->session->jobs;
   while (*at != job) at = &(*at)->next;
   *at = job->next;
-  th_run_destroy(job->run);
-  free(job);
+  th_local_job_destroy(job);
 }
 
 /* On a thread of the scheduler. */
@@ -57,6 +84,7 @@ static void run_changed(void *user, th_run *run, const th_progress *progress) {
   (void)run;
   th_local_job *job = user;
   th_way_session *session = job->session;
+  if (th_phase_is_last(progress->phase)) saved_replace(job, (th_buffer){0});
   pthread_mutex_lock(&session->lock);
   if (progress_is_news(job, progress)) session_notify(session);
   if (th_phase_is_last(progress->phase)) {
@@ -77,6 +105,7 @@ static th_run_request request_convert(const th_job_request *request, const th_ca
       .width = request->width,
       .target_width = cargo->target_width,
       .keeps_data = request->keep_data,
+      .saver = run_saved,
   };
   converted.spec_bytes = strlen(converted.spec);
   memcpy(converted.array_bytes, cargo->bytes, sizeof converted.array_bytes);
@@ -144,14 +173,14 @@ static th_error job_create(th_way_session *session, const th_job_request *reques
   th_local_job *job = calloc(1, sizeof *job);
   if (job == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a job");
   job->session = session;
+  pthread_mutex_init(&job->saved_lock, NULL);
   error = th_run_create(number, &converted, &session->device, run_changed, job, &job->run);
   if (error == TH_OK) error = arrays_copy(job->run, &cargo);
   if (error == TH_OK) {
     *created = job;
     return TH_OK;
   }
-  th_run_destroy(job->run);
-  free(job);
+  th_local_job_destroy(job);
   return error;
 }
 
@@ -255,22 +284,54 @@ static th_error outcome_copy(const th_outcome *outcome, th_result *result) {
   return TH_OK;
 }
 
-/* An outcome never changes again, and the handle keeps it: it is copied without the lock. */
-static th_error job_result(th_way_job *handle, th_result *result) {
+static th_error known_judge(const th_way_job *handle) {
   th_local_job *job = handle->job;
   pthread_mutex_lock(&job->session->lock);
   bool is_forgotten = job->is_forgotten;
   pthread_mutex_unlock(&job->session->lock);
-  if (is_forgotten)
-    return th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " was forgotten, and its result with it",
-                   job_number(handle));
-  if (!th_run_is_over(job->run)) return TH_ERR_AGAIN;
-  const th_outcome *outcome = th_run_outcome(job->run);
-  if (outcome->error != TH_OK) return th_fail(outcome->error, "%s", outcome->text);
-  th_result copy = {.kind = th_run_kind(job->run)};
-  th_error error = outcome_copy(outcome, &copy);
+  if (!is_forgotten) return TH_OK;
+  return th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " was forgotten, and its result with it",
+                 job_number(handle));
+}
+
+/* An outcome never changes again, and the handle keeps it: it is copied without the lock. */
+static th_error job_result(th_way_job *handle, th_result *result) {
+  th_run *run = handle->job->run;
+  th_error error = known_judge(handle);
+  if (error != TH_OK) return error;
+  if (!th_run_is_over(run)) return TH_ERR_AGAIN;
+  const th_outcome *outcome = th_run_outcome(run);
+  if (outcome->error != TH_OK && !outcome->is_checkpoint)
+    return th_fail(outcome->error, "%s", outcome->text);
+  th_result copy = {.kind = th_run_kind(run), .is_checkpoint = outcome->is_checkpoint};
+  error = outcome_copy(outcome, &copy);
   if (error == TH_OK) *result = copy;
   return error;
+}
+
+static th_error saved_copy(th_local_job *job, th_result *result) {
+  const th_outcome saved = {.output = job->saved};
+  th_result copy = {.kind = TH_JOB_TRAIN, .is_checkpoint = true};
+  if (job->saved.bytes == 0) return TH_ERR_AGAIN;
+  th_error error = outcome_copy(&saved, &copy);
+  if (error == TH_OK) *result = copy;
+  return error;
+}
+
+/* One that is over has let go of what it saved on the way: its outcome says what it has left. */
+static th_error job_checkpoint(th_way_job *handle, th_result *result) {
+  th_local_job *job = handle->job;
+  th_error error = known_judge(handle);
+  if (error != TH_OK) return error;
+  if (!th_run_is_over(job->run)) {
+    pthread_mutex_lock(&job->saved_lock);
+    error = saved_copy(job, result);
+    pthread_mutex_unlock(&job->saved_lock);
+    return error;
+  }
+  if (th_run_outcome(job->run)->is_checkpoint) return job_result(handle, result);
+  return th_fail(TH_ERR_NOT_FOUND, "job %" PRIu64 " is over and has left no checkpoint",
+                 job_number(handle));
 }
 
 /* Out of the lists at once; the memory goes when the run is over and its handles are closed. */
@@ -313,6 +374,11 @@ static th_error job_cancel(th_way_session *session, uint64_t number) {
   return TH_OK;
 }
 
+static th_error job_stop(th_way_job *handle) {
+  th_run_stop(handle->job->run);
+  return TH_OK;
+}
+
 const th_way th_way_local = {
     .error_text = th_error_text,
     .open = th_local_open,
@@ -329,7 +395,9 @@ const th_way th_way_local = {
     .progress = job_progress,
     .next = job_next,
     .cancel = job_cancel,
+    .stop = job_stop,
     .result = job_result,
+    .checkpoint = job_checkpoint,
     .forget = job_forget,
     .job_close = job_close,
 };

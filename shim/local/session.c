@@ -21,8 +21,7 @@ void th_local_close(th_way_session *session) {
   while (session->jobs != NULL) {
     th_local_job *job = session->jobs;
     session->jobs = job->next;
-    th_run_destroy(job->run);
-    free(job);
+    th_local_job_destroy(job);
   }
   if (session->event_fd >= 0) close(session->event_fd);
   pthread_cond_destroy(&session->changed);
@@ -105,6 +104,8 @@ static void job_describe(const th_local_job *job, th_job_info *info) {
   *info = (th_job_info){
       .kind = th_run_kind(job->run), .session = TH_LOCAL_SESSION, .uid = (uint32_t)getuid()};
   th_run_progress(job->run, &info->progress);
+  info->is_checkpoint =
+      th_phase_is_last(info->progress.phase) && th_run_outcome(job->run)->is_checkpoint;
   strncpy(info->name, th_run_name(job->run), sizeof info->name - 1);
 }
 

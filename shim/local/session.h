@@ -25,6 +25,8 @@ typedef struct th_local_job {
   struct th_local_job *next; /**< by number, newest first */
   th_way_session *session;
   th_run *run;
+  pthread_mutex_t saved_lock; /**< of `saved` alone, which may take long to copy */
+  th_buffer saved; /**< the newest checkpoint of a run that is not over */
   uint32_t handles;
   bool is_over; /**< the scheduler has let go of the run */
   bool is_forgotten;
@@ -70,6 +72,9 @@ th_error th_local_sessions(th_way_session *session, th_session_info **sessions, 
 void th_local_statistics(th_way_session *session, th_statistics *statistics);
 int th_local_fd(th_way_session *session);
 th_error th_local_arm(th_way_session *session);
+
+/** Free a job and its run. Takes one without a run. */
+void th_local_job_destroy(th_local_job *job);
 
 /** How many jobs are kept; with the lock held. */
 uint32_t th_local_jobs_count(const th_way_session *session);

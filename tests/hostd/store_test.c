@@ -2,12 +2,14 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Each test runs in its own process: one directory for it. */
@@ -120,6 +122,91 @@ Test(store, an_unknown_job_is_not_found) {
   cr_assert_eq(th_store_forget(&store, 8), TH_OK);
 }
 
+static th_error save_checkpoint(uint64_t job, uint32_t epoch, const th_buffer *output) {
+  const th_buffer none = {0};
+  th_record record = record_of(job);
+  record.is_checkpoint = true;
+  record.progress.phase = TH_PHASE_CANCELED;
+  record.progress.epoch = epoch;
+  return th_store_save(&store, &record, output, &none);
+}
+
+static void assert_no_file(uint64_t job, th_store_file file) {
+  int fd;
+  uint64_t bytes;
+  cr_assert_eq(th_store_open_file(&store, job, file, &fd, &bytes), TH_OK);
+  cr_assert_eq(fd, -1);
+}
+
+Test(store, a_checkpoint_takes_the_older_ones_place_and_the_result_its) {
+  char words[] = "first second";
+  const th_buffer first = {.data = words, .bytes = 5}, second = {.data = words + 6, .bytes = 6};
+  cr_assert_eq(save_checkpoint(7, 1, &first), TH_OK, "%s", th_error_text());
+  assert_file(7, TH_STORE_CHECKPOINT, "first");
+  assert_no_file(7, TH_STORE_OUTPUT);
+  cr_assert_eq(save_checkpoint(7, 2, &second), TH_OK, "%s", th_error_text());
+  assert_file(7, TH_STORE_CHECKPOINT, "second");
+  cr_assert_eq(save(7, "weights", "{}"), TH_OK, "%s", th_error_text());
+  assert_file(7, TH_STORE_OUTPUT, "weights");
+  assert_no_file(7, TH_STORE_CHECKPOINT);
+  cr_assert_eq(stored_sum(), 7);
+  char path[128];
+  snprintf(path, sizeof path, "%s/jobs/.new-7", dir);
+  cr_assert_neq(access(path, F_OK), 0, "the older one is left");
+}
+
+/* Each checkpoint is as many bytes of one value as its epoch says. */
+static void save_for_ever(void) {
+  static unsigned char bytes[4096];
+  for (uint32_t epoch = 1;; epoch++) {
+    memset(bytes, (int)(epoch % 251), sizeof bytes);
+    const th_buffer output = {.data = bytes, .bytes = 1 + epoch % sizeof bytes};
+    if (save_checkpoint(7, epoch, &output) != TH_OK) _exit(1);
+  }
+}
+
+static th_error check_whole(void *user, const th_record *record) {
+  unsigned char bytes[4096];
+  uint32_t *epoch = user;
+  int fd;
+  uint64_t count;
+  cr_assert(record->is_checkpoint);
+  cr_assert_geq(record->progress.epoch, *epoch, "an older one came back");
+  *epoch = record->progress.epoch;
+  cr_assert_eq(th_store_open_file(&store, 7, TH_STORE_CHECKPOINT, &fd, &count), TH_OK);
+  cr_assert_eq(count, 1 + *epoch % sizeof bytes, "a checkpoint with another's record");
+  cr_assert_eq(read(fd, bytes, sizeof bytes), (ssize_t)count);
+  close(fd);
+  for (uint64_t i = 0; i < count; i++) cr_assert_eq(bytes[i], *epoch % 251);
+  return TH_OK;
+}
+
+static void fail_skipped(void *user) {
+  (void)user;
+  cr_assert_fail("half a checkpoint: %s", th_error_text());
+}
+
+Test(store, a_kill_at_any_moment_leaves_a_whole_checkpoint, .timeout = 60) {
+  uint32_t newest = 1;
+  char ones[] = {1, 1};
+  const th_buffer first = {.data = ones, .bytes = sizeof ones};
+  cr_assert_eq(save_checkpoint(7, 1, &first), TH_OK, "%s", th_error_text());
+  for (long round = 0; round < 20; round++) {
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) save_for_ever();
+    nanosleep(&(struct timespec){.tv_nsec = 1000000 + round * 370000}, NULL);
+    kill(child, SIGKILL);
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status), "a save failed");
+    reopen();
+    newest = 0;
+    cr_assert_eq(th_store_each(&store, check_whole, fail_skipped, &newest), TH_OK);
+    cr_assert_gt(newest, 0, "it is gone");
+  }
+}
+
 Test(store, forget_deletes_all_of_a_job) {
   cr_assert_eq(save(7, "weights", "{}"), TH_OK);
   cr_assert_eq(save(9, "others", "{}"), TH_OK);
@@ -172,7 +259,7 @@ Test(store, a_state_dir_that_cannot_be_made_is_an_error_that_names_it) {
   cr_assert_eq(th_store_open(endless, &other), TH_ERR_USAGE);
 }
 
-Test(store, a_full_disk_leaves_nothing_behind) {
+Test(store, a_full_disk_leaves_what_was_there_and_nothing_else) {
   if (geteuid() != 0) cr_skip_test("needs root to mount a small file system");
   char small[] = "/tmp/trainhost-small-XXXXXX";
   cr_assert_not_null(mkdtemp(small));
@@ -181,10 +268,17 @@ Test(store, a_full_disk_leaves_nothing_behind) {
   th_store full;
   cr_assert_eq(th_store_open(small, &full), TH_OK, "%s", th_error_text());
   th_record record = record_of(3);
-  th_buffer output = {.data = calloc(1, 1 << 20), .bytes = 1 << 20}, card = {0};
+  th_buffer output = {.data = calloc(1, 1 << 20), .bytes = 100}, card = {0};
+  cr_assert_eq(th_store_save(&full, &record, &output, &card), TH_OK, "%s", th_error_text());
+  output.bytes = 1 << 20;
   cr_assert_eq(th_store_save(&full, &record, &output, &card), TH_ERR_IO);
   cr_assert_not_null(strstr(th_error_text(), "No space left"), "%s", th_error_text());
-  output.bytes = 100;
+  int fd;
+  uint64_t bytes;
+  cr_assert_eq(th_store_open_file(&full, 3, TH_STORE_OUTPUT, &fd, &bytes), TH_OK);
+  cr_assert_eq(bytes, 100, "what was stored before must stay");
+  close(fd);
+  output.bytes = 200;
   cr_assert_eq(th_store_save(&full, &record, &output, &card), TH_OK,
                "the space of the failed one must be free again: %s", th_error_text());
   th_buffer_fini(&output);
