@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/memory.h"
+#include "formats/file.h"
+
 static const uint8_t element_bytes[] = {
     [TH_ELEMENT_U8] = 1,  [TH_ELEMENT_I8] = 1,  [TH_ELEMENT_U16] = 2, [TH_ELEMENT_I16] = 2,
     [TH_ELEMENT_U32] = 4, [TH_ELEMENT_I32] = 4, [TH_ELEMENT_U64] = 8, [TH_ELEMENT_I64] = 8,
@@ -35,8 +38,8 @@ th_error th_array_set_shape(th_array *array, const uint64_t *shape, uint32_t ran
   return TH_OK;
 }
 
-static th_error array_judge_length(const th_array *array, const th_buffer *contents) {
-  uint64_t there = contents->bytes - array->offset;
+static th_error length_judge(const th_array *array, const th_array_source *source) {
+  uint64_t there = source->bytes - array->offset;
   if (there == array->bytes) return TH_OK;
   return th_fail(TH_ERR_DATA,
                  "%s: %s: its header announces %llu rows of %u, which are %llu bytes from offset "
@@ -46,88 +49,91 @@ static th_error array_judge_length(const th_array *array, const th_buffer *conte
                  (unsigned long long)array->offset, (unsigned long long)there);
 }
 
-/* In the file's own memory, for it is read only once. */
-static void bytes_swap(uint8_t *data, uint64_t count, uint8_t bytes) {
-#define SWAP(type, swap)                                   \
-  for (uint64_t i = 0; i < count; i++) {                   \
-    type value;                                            \
-    memcpy(&value, data + i * sizeof value, sizeof value); \
-    value = swap(value);                                   \
-    memcpy(data + i * sizeof value, &value, sizeof value); \
-  }
-  if (bytes == 2) SWAP(uint16_t, bswap_16)
-  if (bytes == 4) SWAP(uint32_t, bswap_32)
-  if (bytes == 8) SWAP(uint64_t, bswap_64)
-#undef SWAP
+/* ---- blocks ---- */
+
+/* Numbers are read, converted and judged a block at a time, while they are in the cache. */
+enum { BLOCK_NUMBERS = 16384 };
+
+typedef struct number_block {
+  uint64_t first; /* number of the array */
+  uint32_t count;
+} number_block;
+
+static number_block block_at(const th_array *array, uint64_t first) {
+  uint64_t left = array->rows * array->width - first;
+  return (number_block){first, left < BLOCK_NUMBERS ? (uint32_t)left : BLOCK_NUMBERS};
 }
 
-/* The numbers need not be aligned: the header before them has any length. */
-#define LOAD(type)                                         \
-  for (uint64_t i = 0; i < count; i++) {                   \
-    type value;                                            \
-    memcpy(&value, data + i * sizeof value, sizeof value); \
-    to[i] = (double)value;                                 \
-  }                                                        \
+/* Numbers as they lie in the file, but in the byte order of this machine. */
+typedef union raw_numbers {
+  uint8_t u8[BLOCK_NUMBERS];
+  int8_t i8[BLOCK_NUMBERS];
+  uint16_t u16[BLOCK_NUMBERS];
+  int16_t i16[BLOCK_NUMBERS];
+  uint32_t u32[BLOCK_NUMBERS];
+  int32_t i32[BLOCK_NUMBERS];
+  uint64_t u64[BLOCK_NUMBERS];
+  int64_t i64[BLOCK_NUMBERS];
+  float f32[BLOCK_NUMBERS];
+  double f64[BLOCK_NUMBERS];
+} raw_numbers;
+
+static void bytes_swap(void *numbers, uint32_t count, uint8_t bytes) {
+  uint16_t *words = numbers;
+  uint32_t *longs = numbers;
+  uint64_t *quads = numbers;
+  for (uint32_t i = 0; bytes == 2 && i < count; i++) words[i] = bswap_16(words[i]);
+  for (uint32_t i = 0; bytes == 4 && i < count; i++) longs[i] = bswap_32(longs[i]);
+  for (uint32_t i = 0; bytes == 8 && i < count; i++) quads[i] = bswap_64(quads[i]);
+}
+
+static th_error block_read(const th_array *array, const th_array_source *source,
+                           const number_block *block, void *to) {
+  uint8_t bytes = element_bytes[array->element];
+  uint64_t offset = array->offset + block->first * bytes;
+  if (source->contents != NULL) {
+    memcpy(to, source->contents + offset, (size_t)block->count * bytes);
+  } else {
+    th_error error =
+        th_file_read_at(source->fd, array->path, offset, to, (size_t)block->count * bytes);
+    if (error != TH_OK) return error;
+  }
+  if (array->is_big_endian) bytes_swap(to, block->count, bytes);
+  return TH_OK;
+}
+
+#define LOAD(member)                                                       \
+  for (uint32_t i = 0; i < count; i++) to[i] = (double)numbers->member[i]; \
   break;
 
 /* A double holds every number that can be a label, and every one that a float32 can tell from its
  * neighbours, so that one conversion serves both. */
-static void numbers_load(th_element element, const uint8_t *data, uint64_t count, double *to) {
+static void numbers_load(th_element element, const raw_numbers *numbers, uint32_t count,
+                         double *to) {
   switch (element) {
     case TH_ELEMENT_U8:
-      LOAD(uint8_t)
+      LOAD(u8)
     case TH_ELEMENT_I8:
-      LOAD(int8_t)
+      LOAD(i8)
     case TH_ELEMENT_U16:
-      LOAD(uint16_t)
+      LOAD(u16)
     case TH_ELEMENT_I16:
-      LOAD(int16_t)
+      LOAD(i16)
     case TH_ELEMENT_U32:
-      LOAD(uint32_t)
+      LOAD(u32)
     case TH_ELEMENT_I32:
-      LOAD(int32_t)
+      LOAD(i32)
     case TH_ELEMENT_U64:
-      LOAD(uint64_t)
+      LOAD(u64)
     case TH_ELEMENT_I64:
-      LOAD(int64_t)
+      LOAD(i64)
     case TH_ELEMENT_F32:
-      LOAD(float)
+      LOAD(f32)
     case TH_ELEMENT_F64:
-      LOAD(double)
+      LOAD(f64)
   }
 }
 #undef LOAD
-
-/* Numbers are converted and judged a block at a time, while they are in the cache. */
-enum { BLOCK_NUMBERS = 4096 };
-
-/** One block of the array, in the byte order of this machine. */
-typedef struct number_block {
-  uint64_t first; /* number of the array */
-  uint64_t count;
-  uint8_t *data;
-} number_block;
-
-static number_block block_at(const th_array *array, th_buffer *contents, uint64_t first) {
-  uint8_t bytes = element_bytes[array->element];
-  uint64_t left = array->rows * array->width - first;
-  number_block block = {.first = first, .count = left < BLOCK_NUMBERS ? left : BLOCK_NUMBERS};
-  block.data = (uint8_t *)contents->data + array->offset + first * bytes;
-  if (array->is_big_endian) bytes_swap(block.data, block.count, bytes);
-  return block;
-}
-
-/* A float is finite unless all bits of its exponent are set; this form has no branch in the loop.
- */
-static bool are_finite(const float *values, uint64_t count) {
-  uint32_t found = 0;
-  for (uint64_t i = 0; i < count; i++) {
-    uint32_t bits;
-    memcpy(&bits, &values[i], sizeof bits);
-    found |= (bits & 0x7F800000) == 0x7F800000;
-  }
-  return found == 0;
-}
 
 static th_error number_fail(const th_array *array, uint64_t number, const char *what) {
   unsigned long long row = number / array->width, column = number % array->width;
@@ -136,54 +142,71 @@ static th_error number_fail(const th_array *array, uint64_t number, const char *
                  array->path, row, column, offset, what);
 }
 
-/* float32, the usual case, goes straight to its place. */
-static void block_convert(const th_array *array, const number_block *block, float *to) {
-  double numbers[BLOCK_NUMBERS];
-  if (array->element == TH_ELEMENT_F32) {
-    memcpy(to, block->data, block->count * sizeof *to);
-    return;
-  }
-  numbers_load(array->element, block->data, block->count, numbers);
-  for (uint64_t i = 0; i < block->count; i++) to[i] = (float)numbers[i];
-  /* A division, as ToTensor's, and not a product with 1/255, which rounds differently. */
-  if (array->is_pixels)
-    for (uint64_t i = 0; i < block->count; i++) to[i] /= 255.0F;
-}
-
-static th_error block_to_features(const th_array *array, const number_block *block, float *to) {
-  block_convert(array, block, to);
-  if (are_finite(to, block->count)) return TH_OK;
-  uint64_t i = 0;
-  while (i + 1 < block->count && isfinite(to[i])) i++;
-  return number_fail(array, block->first + i,
-                     isnan(to[i]) ? "is NaN" : "is infinite or too large for float32");
-}
-
-static th_error block_to_labels(const th_array *array, const number_block *block, int32_t *to) {
-  double numbers[BLOCK_NUMBERS];
-  numbers_load(array->element, block->data, block->count, numbers);
-  for (uint64_t i = 0; i < block->count; i++)
-    if (!th_label_take(numbers[i], &to[i]))
-      return number_fail(array, block->first + i,
-                         "is no label: labels are whole numbers from 0 to 2147483647");
-  return TH_OK;
-}
-
 static th_error memory_fail(const th_array *array) {
   return th_fail(TH_ERR_SYSTEM, "no memory for the %llu rows of %s",
                  (unsigned long long)array->rows, array->path);
 }
 
-th_error th_array_to_features(const th_array *array, th_buffer *contents, th_features *features) {
+/* ---- features ---- */
+
+/* A float is finite unless all bits of its exponent are set; this form has no branch in the loop.
+ */
+static bool are_finite(const float *values, uint32_t count) {
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t bits;
+    memcpy(&bits, &values[i], sizeof bits);
+    found |= (bits & 0x7F800000) == 0x7F800000;
+  }
+  return found == 0;
+}
+
+/* A division, as ToTensor's, and not a product with 1/255, which rounds differently. */
+static void pixels_convert(const uint8_t *pixels, uint32_t count, float *to) {
+  for (uint32_t i = 0; i < count; i++) to[i] = (float)pixels[i] / 255.0F;
+}
+
+static void numbers_convert(th_element element, const raw_numbers *raw, uint32_t count, float *to) {
+  double numbers[BLOCK_NUMBERS];
+  numbers_load(element, raw, count, numbers);
+  for (uint32_t i = 0; i < count; i++) to[i] = (float)numbers[i];
+}
+
+static th_error block_convert(const th_array *array, const th_array_source *source,
+                              const number_block *block, float *to) {
+  /* The usual case goes straight to its place. */
+  if (array->element == TH_ELEMENT_F32) return block_read(array, source, block, to);
+  raw_numbers raw;
+  th_error error = block_read(array, source, block, &raw);
+  if (error != TH_OK) return error;
+  if (array->is_pixels)
+    pixels_convert(raw.u8, block->count, to);
+  else
+    numbers_convert(array->element, &raw, block->count, to);
+  return TH_OK;
+}
+
+static th_error block_to_features(const th_array *array, const th_array_source *source,
+                                  const number_block *block, float *to) {
+  th_error error = block_convert(array, source, block, to);
+  if (error != TH_OK || are_finite(to, block->count)) return error;
+  uint32_t i = 0;
+  while (i + 1 < block->count && isfinite(to[i])) i++;
+  return number_fail(array, block->first + i,
+                     isnan(to[i]) ? "is NaN" : "is infinite or too large for float32");
+}
+
+th_error th_array_to_features(const th_array *array, const th_array_source *source,
+                              th_features *features) {
   th_features read = {.rows = array->rows, .width = array->width};
   uint64_t count = array->rows * array->width;
-  th_error error = array_judge_length(array, contents);
+  th_error error = length_judge(array, source);
   if (error != TH_OK) return error;
-  read.values = malloc(count * sizeof *read.values);
+  read.values = th_memory_take(count * sizeof *read.values);
   if (read.values == NULL) return memory_fail(array);
   for (uint64_t first = 0; error == TH_OK && first < count; first += BLOCK_NUMBERS) {
-    number_block block = block_at(array, contents, first);
-    error = block_to_features(array, &block, read.values + first);
+    number_block block = block_at(array, first);
+    error = block_to_features(array, source, &block, read.values + first);
   }
   if (error == TH_OK)
     *features = read;
@@ -192,18 +215,35 @@ th_error th_array_to_features(const th_array *array, th_buffer *contents, th_fea
   return error;
 }
 
-th_error th_array_to_labels(const th_array *array, th_buffer *contents, th_labels *labels) {
+/* ---- labels ---- */
+
+static th_error block_to_labels(const th_array *array, const th_array_source *source,
+                                const number_block *block, int32_t *to) {
+  raw_numbers raw;
+  double numbers[BLOCK_NUMBERS];
+  th_error error = block_read(array, source, block, &raw);
+  if (error != TH_OK) return error;
+  numbers_load(array->element, &raw, block->count, numbers);
+  for (uint32_t i = 0; i < block->count; i++)
+    if (!th_label_take(numbers[i], &to[i]))
+      return number_fail(array, block->first + i,
+                         "is no label: labels are whole numbers from 0 to 2147483647");
+  return TH_OK;
+}
+
+th_error th_array_to_labels(const th_array *array, const th_array_source *source,
+                            th_labels *labels) {
   th_labels read = {.rows = array->rows};
   if (array->width != 1)
     return th_fail(TH_ERR_DATA, "%s holds %u numbers a row; labels are one a row", array->path,
                    array->width);
-  th_error error = array_judge_length(array, contents);
+  th_error error = length_judge(array, source);
   if (error != TH_OK) return error;
   read.values = malloc(array->rows * sizeof *read.values);
   if (read.values == NULL) return memory_fail(array);
   for (uint64_t first = 0; error == TH_OK && first < array->rows; first += BLOCK_NUMBERS) {
-    number_block block = block_at(array, contents, first);
-    error = block_to_labels(array, &block, read.values + first);
+    number_block block = block_at(array, first);
+    error = block_to_labels(array, source, &block, read.values + first);
   }
   if (error == TH_OK)
     *labels = read;

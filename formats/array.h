@@ -34,6 +34,17 @@ typedef struct th_array {
   uint64_t bytes; /**< of all numbers */
 } th_array;
 
+/** Where the numbers come from: the memory that holds their whole file, or the file itself, which
+ * is then read block by block. */
+typedef struct th_array_source {
+  const uint8_t *contents; /**< NULL: the file */
+  int fd;
+  uint64_t bytes; /**< of the whole file */
+} th_array_source;
+
+/** No header is longer. */
+#define TH_ARRAY_HEAD_BYTES_MAX 65600
+
 /** Read the header of an IDX or a .npy file from its first bytes.
  *  @return TH_OK; TH_ERR_DATA naming the path and the offset. */
 th_error th_idx_header(const char *path, const void *head, size_t head_bytes, th_array *array);
@@ -46,10 +57,12 @@ bool th_npy_is(const void *head, size_t head_bytes);
 /** Fill in rows, width and bytes from dimensions. */
 th_error th_array_set_shape(th_array *array, const uint64_t *shape, uint32_t rank);
 
-/** The whole file is in contents: judge its length and convert. Changes the contents' byte order.
- */
-th_error th_array_to_features(const th_array *array, th_buffer *contents, th_features *features);
-th_error th_array_to_labels(const th_array *array, th_buffer *contents, th_labels *labels);
+/** Judge the file's length, read the numbers and convert them. @return TH_OK; TH_ERR_DATA;
+ * TH_ERR_IO; TH_ERR_SYSTEM. */
+th_error th_array_to_features(const th_array *array, const th_array_source *source,
+                              th_features *features);
+th_error th_array_to_labels(const th_array *array, const th_array_source *source,
+                            th_labels *labels);
 
 /** Take a number as a label. @return whether it is whole and within int32, from 0. */
 static inline bool th_label_take(double number, int32_t *label) {

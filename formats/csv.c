@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/nearest.h"
 #include "formats/array.h"
 #include "formats/decimal.h"
@@ -290,13 +291,13 @@ static th_error rows_take(csv_text *csv, const csv_layout *layout, csv_sink *sin
 }
 
 static th_error sink_allocate(const csv_text *csv, th_csv_columns columns, csv_sink *sink) {
-  /* A number and what ends it take two bytes at least, but for the last one. The system gives
-   * memory to the pages that are really written, and the rest is given back. */
+  /* A number and what ends it take two bytes at least, but for the last one; so no product
+   * overflows. The system gives memory to the pages that are really written, and the rest is given
+   * back. */
   uint64_t numbers_max = (uint64_t)(csv->end - csv->at) / 2 + 1;
   if (columns != TH_CSV_LABELS)
-    sink->features = reallocarray(NULL, numbers_max, sizeof *sink->features);
-  if (columns != TH_CSV_FEATURES)
-    sink->labels = reallocarray(NULL, numbers_max, sizeof *sink->labels);
+    sink->features = th_memory_take(numbers_max * sizeof *sink->features);
+  if (columns != TH_CSV_FEATURES) sink->labels = th_memory_take(numbers_max * sizeof *sink->labels);
   if ((columns == TH_CSV_LABELS || sink->features != NULL) &&
       (columns == TH_CSV_FEATURES || sink->labels != NULL))
     return TH_OK;

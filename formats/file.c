@@ -10,62 +10,74 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "formats/gzip.h"
 
 /* ---- reading ---- */
 
-static th_error open_for_reading(const char *path, int *fd) {
-  /* Non-blocking, for a pipe without a writer would keep us waiting before it can be refused. */
-  *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (*fd >= 0) return TH_OK;
-  th_error error = errno == ENOENT || errno == ENOTDIR ? TH_ERR_NOT_FOUND : TH_ERR_IO;
-  return th_fail_errno(error, "cannot open %s", path);
-}
-
-th_error th_file_read_fd(int fd, const char *name, th_buffer *contents) {
+static th_error fd_judge(int fd, const char *name, uint64_t *bytes) {
   struct stat status;
   if (fstat(fd, &status) != 0) return th_fail_errno(TH_ERR_IO, "cannot read %s", name);
   if (!S_ISREG(status.st_mode)) return th_fail(TH_ERR_IO, "cannot read %s: no regular file", name);
-  th_buffer buffer = {.data = malloc((size_t)status.st_size + 1)};
-  if (buffer.data == NULL)
-    return th_fail(TH_ERR_SYSTEM, "no memory for the %lld bytes of %s", (long long)status.st_size,
-                   name);
-  while (buffer.bytes < (size_t)status.st_size) {
-    ssize_t got = pread(fd, (char *)buffer.data + buffer.bytes,
-                        (size_t)status.st_size - buffer.bytes, (off_t)buffer.bytes);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      th_error error = th_fail_errno(TH_ERR_IO, "cannot read %s", name);
-      th_buffer_fini(&buffer);
-      return error;
-    }
-    if (got == 0) break; /* it became shorter meanwhile */
-    buffer.bytes += (size_t)got;
+  *bytes = (uint64_t)status.st_size;
+  return TH_OK;
+}
+
+th_error th_file_open(const char *path, int *fd, uint64_t *bytes) {
+  /* Non-blocking, for a pipe without a writer would keep us waiting before it can be refused. */
+  *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (*fd < 0) {
+    th_error error = errno == ENOENT || errno == ENOTDIR ? TH_ERR_NOT_FOUND : TH_ERR_IO;
+    return th_fail_errno(error, "cannot open %s", path);
   }
-  ((char *)buffer.data)[buffer.bytes] = '\0';
+  th_error error = fd_judge(*fd, path, bytes);
+  if (error != TH_OK) close(*fd);
+  return error;
+}
+
+th_error th_file_read_at(int fd, const char *name, uint64_t offset, void *bytes, size_t count) {
+  for (size_t done = 0; done < count;) {
+    ssize_t got = pread(fd, (char *)bytes + done, count - done, (off_t)(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return th_fail_errno(TH_ERR_IO, "cannot read %s", name);
+    if (got == 0) return th_fail(TH_ERR_IO, "cannot read %s: it became shorter meanwhile", name);
+    done += (size_t)got;
+  }
+  return TH_OK;
+}
+
+th_error th_file_read_fd(int fd, const char *name, th_buffer *contents) {
+  uint64_t bytes;
+  th_error error = fd_judge(fd, name, &bytes);
+  if (error != TH_OK) return error;
+  th_buffer buffer = {.data = th_memory_take(bytes + 1), .bytes = bytes};
+  if (buffer.data == NULL)
+    return th_fail(TH_ERR_SYSTEM, "no memory for the %llu bytes of %s", (unsigned long long)bytes,
+                   name);
+  error = th_file_read_at(fd, name, 0, buffer.data, bytes);
+  if (error != TH_OK) {
+    th_buffer_fini(&buffer);
+    return error;
+  }
+  ((char *)buffer.data)[bytes] = '\0';
   *contents = buffer;
   return TH_OK;
 }
 
-th_error th_file_read_announced(const char *path, th_file_announcement *announcement,
-                                th_buffer *contents) {
+th_error th_file_read(const char *path, th_buffer *contents) {
   int fd;
+  uint64_t bytes;
   th_buffer read = {0};
-  th_error error = open_for_reading(path, &fd);
+  th_error error = th_file_open(path, &fd, &bytes);
   if (error != TH_OK) return error;
   error = th_file_read_fd(fd, path, &read);
   close(fd);
-  if (error == TH_OK && th_gzip_is(&read)) error = th_gzip_unpack(path, announcement, &read);
-  if (error != TH_OK) {
+  if (error == TH_OK && th_gzip_is(&read)) error = th_gzip_unpack(path, NULL, &read);
+  if (error == TH_OK)
+    *contents = read;
+  else
     th_buffer_fini(&read);
-    return error;
-  }
-  *contents = read;
-  return TH_OK;
-}
-
-th_error th_file_read(const char *path, th_buffer *contents) {
-  return th_file_read_announced(path, NULL, contents);
+  return error;
 }
 
 /* ---- writing ---- */

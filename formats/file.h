@@ -16,22 +16,18 @@
  */
 th_error th_file_read(const char *path, th_buffer *contents);
 
-/** At least so much of a file is seen by a th_file_announcement, or all of a shorter one. */
-#define TH_FILE_HEAD_BYTES (UINT64_C(1) << 20)
-
 /**
- * Tell from the beginning of a file how long it says that it is.
+ * Open a file for reading.
  *
- * @param bytes_max  [out] no more than so many bytes belong to the file; UINT64_MAX if it does not
- *                   say.
- * @return TH_OK; TH_ERR_DATA if its header is broken.
+ * @param fd  [out] close() it. Of a regular file.
+ * @param bytes  [out] how long the file is.
+ * @return TH_OK; TH_ERR_NOT_FOUND; TH_ERR_IO, also for what is no regular file.
  */
-typedef th_error th_file_announcement(const char *path, const void *head, size_t head_bytes,
-                                      uint64_t *bytes_max);
+th_error th_file_open(const char *path, int *fd, uint64_t *bytes);
 
-/** As th_file_read, but TH_ERR_DATA rather than to gunzip more than the file itself announces. */
-th_error th_file_read_announced(const char *path, th_file_announcement *announcement,
-                                th_buffer *contents);
+/** Read so many bytes at an offset, all of them. @return TH_OK; TH_ERR_IO, also if the file has
+ * become shorter. @param name  what the text calls it. */
+th_error th_file_read_at(int fd, const char *name, uint64_t offset, void *bytes, size_t count);
 
 /** As th_file_read, from a descriptor that stays open; from offset 0, position untouched. No
  * gunzip.

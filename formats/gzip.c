@@ -10,7 +10,7 @@ bool th_gzip_is(const th_buffer *contents) {
 
 typedef struct gzip_stream {
   const char *path;
-  th_file_announcement *announcement; /* until it was asked */
+  th_gzip_announcement *announcement; /* until it was asked */
   z_stream stream;
   const th_buffer *packed;
   uint64_t packed_done;
@@ -22,7 +22,7 @@ typedef struct gzip_stream {
 /* The output grows only as bytes really come, and not beyond what the file announces: a small file
  * that unpacks to gigabytes is stopped at its first byte too many. */
 static th_error output_grow(gzip_stream *unpacking) {
-  if (unpacking->announcement != NULL && unpacking->out.bytes >= TH_FILE_HEAD_BYTES) {
+  if (unpacking->announcement != NULL && unpacking->out.bytes >= TH_GZIP_HEAD_BYTES) {
     th_error error = unpacking->announcement(unpacking->path, unpacking->out.data,
                                              unpacking->out.bytes, &unpacking->bytes_max);
     if (error != TH_OK) return error;
@@ -31,7 +31,7 @@ static th_error output_grow(gzip_stream *unpacking) {
   if (unpacking->out.bytes > unpacking->bytes_max)
     return th_fail(TH_ERR_DATA, "%s unpacks to more than the %llu bytes that its header announces",
                    unpacking->path, (unsigned long long)unpacking->bytes_max);
-  uint64_t capacity = unpacking->capacity + unpacking->capacity / 2 + TH_FILE_HEAD_BYTES;
+  uint64_t capacity = unpacking->capacity + unpacking->capacity / 2 + TH_GZIP_HEAD_BYTES;
   if (capacity > unpacking->bytes_max) capacity = unpacking->bytes_max + 1;
   void *data = realloc(unpacking->out.data, capacity + 1);
   if (data == NULL)
@@ -85,7 +85,7 @@ static th_error unpacking_run(gzip_stream *unpacking) {
   return TH_OK;
 }
 
-th_error th_gzip_unpack(const char *path, th_file_announcement *announcement, th_buffer *contents) {
+th_error th_gzip_unpack(const char *path, th_gzip_announcement *announcement, th_buffer *contents) {
   gzip_stream unpacking = {.path = path, .announcement = announcement, .packed = contents};
   unpacking.bytes_max = UINT64_MAX;
   unpacking.stream.next_in = contents->data;

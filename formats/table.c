@@ -1,10 +1,12 @@
 #include "formats/table.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "formats/array.h"
 #include "formats/csv.h"
 #include "formats/file.h"
+#include "formats/gzip.h"
 
 /* Text is known by what it lacks: a NUL, which no CSV file holds and every other format does early
  * on. */
@@ -38,26 +40,61 @@ static th_error announcement(const char *path, const void *head, size_t head_byt
   return error;
 }
 
+/* Exactly one of features and labels is asked for. */
+static th_error array_to_table(const th_array *array, const th_array_source *source,
+                               th_features *features, th_labels *labels) {
+  return features != NULL ? th_array_to_features(array, source, features)
+                          : th_array_to_labels(array, source, labels);
+}
+
 static th_error contents_to_table(const char *path, th_buffer *contents, th_features *features,
                                   th_labels *labels) {
   array_header *header = header_of(contents->data, contents->bytes);
-  th_array array;
-  th_error error = header != NULL ? header(path, contents->data, contents->bytes, &array)
-                                  : text_judge(path, contents);
-  if (error != TH_OK) return error;
-  if (header == NULL)
+  if (header == NULL) {
+    th_error error = text_judge(path, contents);
+    if (error != TH_OK) return error;
     return th_csv_read(path, contents, features != NULL ? TH_CSV_FEATURES : TH_CSV_LABELS, NULL,
                        features, labels);
-  return features != NULL ? th_array_to_features(&array, contents, features)
-                          : th_array_to_labels(&array, contents, labels);
+  }
+  th_array array;
+  const th_array_source source = {.contents = contents->data, .bytes = contents->bytes};
+  th_error error = header(path, contents->data, contents->bytes, &array);
+  return error == TH_OK ? array_to_table(&array, &source, features, labels) : error;
+}
+
+/* Text, and what is packed, is read as a whole. */
+static th_error whole_to_table(const char *path, int fd, th_features *features, th_labels *labels) {
+  th_buffer contents = {0};
+  th_error error = th_file_read_fd(fd, path, &contents);
+  if (error == TH_OK && th_gzip_is(&contents))
+    error = th_gzip_unpack(path, announcement, &contents);
+  if (error == TH_OK) error = contents_to_table(path, &contents, features, labels);
+  th_buffer_fini(&contents);
+  return error;
+}
+
+/* An array is not: its numbers go from the file to their places. */
+static th_error file_to_table(const char *path, int fd, uint64_t bytes, th_features *features,
+                              th_labels *labels) {
+  uint8_t head[TH_ARRAY_HEAD_BYTES_MAX];
+  size_t head_bytes = bytes < sizeof head ? (size_t)bytes : sizeof head;
+  th_error error = th_file_read_at(fd, path, 0, head, head_bytes);
+  if (error != TH_OK) return error;
+  array_header *header = header_of(head, head_bytes);
+  if (header == NULL) return whole_to_table(path, fd, features, labels);
+  th_array array;
+  const th_array_source source = {.fd = fd, .bytes = bytes};
+  error = header(path, head, head_bytes, &array);
+  return error == TH_OK ? array_to_table(&array, &source, features, labels) : error;
 }
 
 static th_error table_read(const char *path, th_features *features, th_labels *labels) {
-  th_buffer contents;
-  th_error error = th_file_read_announced(path, announcement, &contents);
+  int fd;
+  uint64_t bytes;
+  th_error error = th_file_open(path, &fd, &bytes);
   if (error != TH_OK) return error;
-  error = contents_to_table(path, &contents, features, labels);
-  th_buffer_fini(&contents);
+  error = file_to_table(path, fd, bytes, features, labels);
+  close(fd);
   return error;
 }
 
@@ -76,7 +113,7 @@ th_error th_labels_read(const char *path, th_labels *labels) {
 th_error th_csv_read_labeled(const char *path, const char *label_column, th_features *features,
                              th_labels *labels) {
   th_buffer contents;
-  th_error error = th_file_read_announced(path, NULL, &contents);
+  th_error error = th_file_read(path, &contents);
   if (error != TH_OK) return error;
   if (header_of(contents.data, contents.bytes) != NULL)
     error = th_fail(TH_ERR_DATA, "%s has no columns with names: it is no CSV file", path);

@@ -248,14 +248,14 @@ Test(array, numbers_that_are_not_finite_are_refused_with_their_place) {
   assert_features_refused(file, npy_of(file, "<f4", "(1,)", infinite, 4), "infinite");
 }
 
-/* More numbers than are converted at once. */
+/* More numbers than are read and converted at once. */
 Test(array, long_arrays_are_judged_to_the_end) {
-  enum { ROWS = 10001 };
+  enum { ROWS = 40001 };
   char *file = malloc(200 + ROWS * sizeof(float));
   float *numbers = malloc(ROWS * sizeof *numbers);
   for (int i = 0; i < ROWS; i++) numbers[i] = (float)i;
   th_features features;
-  size_t bytes = npy_of(file, "<f4", "(10001,)", numbers, ROWS * sizeof *numbers);
+  size_t bytes = npy_of(file, "<f4", "(40001,)", numbers, ROWS * sizeof *numbers);
   cr_assert_eq(features_of(file, bytes, &features), TH_OK);
   cr_assert_eq(memcmp(features.values, numbers, ROWS * sizeof *numbers), 0);
   th_features_fini(&features);
@@ -264,9 +264,37 @@ Test(array, long_arrays_are_judged_to_the_end) {
   for (int i = 0; i < ROWS; i++) cr_assert_eq(labels.values[i], i);
   th_labels_fini(&labels);
   numbers[ROWS - 1] = INFINITY;
-  bytes = npy_of(file, "<f4", "(10001,)", numbers, ROWS * sizeof *numbers);
-  assert_features_refused(file, bytes, "row 10000");
-  assert_labels_refused(file, bytes, "row 10000");
+  bytes = npy_of(file, "<f4", "(40001,)", numbers, ROWS * sizeof *numbers);
+  assert_features_refused(file, bytes, "row 40000");
+  assert_labels_refused(file, bytes, "row 40000");
+  free(numbers);
+  free(file);
+}
+
+/* From the file block by block, and from memory; the numbers begin at an odd place. */
+Test(array, a_file_packed_or_in_memory_gives_the_same_numbers) {
+  enum { ROWS = 7000, WIDTH = 5, NUMBERS = ROWS * WIDTH };
+  char *file = malloc(200 + NUMBERS * sizeof(double));
+  uint64_t *numbers = malloc(NUMBERS * sizeof *numbers);
+  for (uint64_t i = 0; i < NUMBERS; i++) {
+    double number = (double)i / 3;
+    memcpy(&numbers[i], &number, sizeof number);
+    numbers[i] = __builtin_bswap64(numbers[i]);
+  }
+  size_t bytes = npy_of(file, ">f8", "(7000, 5)", numbers, NUMBERS * sizeof *numbers);
+  cr_assert_neq((bytes - NUMBERS * sizeof *numbers) % 8, 0);
+  th_features plain, packed, decoded;
+  cr_assert_eq(features_of(file, bytes, &plain), TH_OK, "%s", th_error_text());
+  scratch_write_gzip("array", file, bytes);
+  cr_assert_eq(th_features_read("array", &packed), TH_OK, "%s", th_error_text());
+  th_buffer contents = {.data = file, .bytes = bytes};
+  cr_assert_eq(th_features_decode("array", &contents, &decoded), TH_OK, "%s", th_error_text());
+  for (int i = 0; i < NUMBERS; i++) cr_assert_eq(plain.values[i], (float)((double)i / 3));
+  cr_assert_eq(memcmp(packed.values, plain.values, NUMBERS * sizeof *plain.values), 0);
+  cr_assert_eq(memcmp(decoded.values, plain.values, NUMBERS * sizeof *plain.values), 0);
+  th_features_fini(&plain);
+  th_features_fini(&packed);
+  th_features_fini(&decoded);
   free(numbers);
   free(file);
 }

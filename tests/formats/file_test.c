@@ -66,6 +66,20 @@ Test(file, read_fd_names_what_it_was_told) {
   assert_failed(th_file_read_fd(-1, "the features", &read), TH_ERR_IO, "the features");
 }
 
+Test(file, read_at_reads_all_that_is_asked_for_or_fails) {
+  int fd;
+  uint64_t bytes;
+  char read[4];
+  scratch_write("a", "hello", 5);
+  cr_assert_eq(th_file_open("a", &fd, &bytes), TH_OK, "%s", th_error_text());
+  cr_assert_eq(bytes, 5);
+  cr_assert_eq(th_file_read_at(fd, "a", 1, read, 4), TH_OK, "%s", th_error_text());
+  cr_assert_eq(memcmp(read, "ello", 4), 0);
+  cr_assert_eq(th_file_read_at(fd, "a", 5, read, 0), TH_OK);
+  assert_failed(th_file_read_at(fd, "a", 2, read, 4), TH_ERR_IO, "a: it became shorter");
+  close(fd);
+}
+
 /* ---- gzip ---- */
 
 Test(file, read_unpacks_gzip_of_any_length) {

@@ -24,11 +24,13 @@ void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
 void *__real_realloc(void *data, size_t bytes);
 void *__real_reallocarray(void *data, size_t count, size_t bytes);
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
 char *__real_strndup(const char *text, size_t bytes);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *data, size_t bytes);
 void *__wrap_reallocarray(void *data, size_t count, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 char *__wrap_strndup(const char *text, size_t bytes);
 
 void *__wrap_malloc(size_t bytes) {
@@ -47,6 +49,10 @@ void *__wrap_realloc(void *data, size_t bytes) {
 void *__wrap_reallocarray(void *data, size_t count, size_t bytes) {
   if (data != NULL) return __real_reallocarray(data, count, bytes);
   return fails_now() ? NULL : __real_reallocarray(data, count, bytes);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
+  return fails_now() ? NULL : __real_aligned_alloc(alignment, bytes);
 }
 
 char *__wrap_strndup(const char *text, size_t bytes) {
@@ -99,6 +105,16 @@ Test(formats_memory, unpacking_survives_each_failure) {
   char *data = calloc(1, bytes);
   memcpy(data, "\0\0\x08\x01\x00\x7F\xFF\xF8", 8);
   scratch_write_gzip("table", data, bytes);
+  free(data);
+  fail_each(read_features);
+}
+
+/* Arrays of some size take memory another way. */
+Test(formats_memory, reading_a_large_array_survives_each_failure) {
+  size_t bytes = 8 << 20;
+  char *data = calloc(1, bytes);
+  memcpy(data, "\0\0\x08\x01\x00\x7F\xFF\xF8", 8);
+  scratch_write("table", data, bytes);
   free(data);
   fail_each(read_features);
 }
