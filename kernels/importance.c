@@ -8,6 +8,7 @@ struct th_importance {
   th_data rows; /* those that validate, in the order of their positions */
   float *features; /* [rows, width] of rows, to be changed */
   int32_t *labels;
+  int32_t *groups;
   th_engine *engine;
   uint32_t pass; /* 0: nothing exchanged; f + 1: feature f; width + 1: done */
   th_sums sums; /* of this pass */
@@ -36,7 +37,9 @@ static th_error rows_copy(th_importance *importance) {
   importance->features = calloc(rows, row_bytes);
   importance->labels = calloc(rows, sizeof *importance->labels);
   importance->correct = calloc(data->width + (size_t)1, sizeof *importance->correct);
-  if (importance->features == NULL || importance->labels == NULL || importance->correct == NULL)
+  importance->groups = calloc(rows, sizeof *importance->groups);
+  if (importance->features == NULL || importance->labels == NULL || importance->groups == NULL ||
+      importance->correct == NULL)
     return th_fail(TH_ERR_SYSTEM, "no memory to copy the %u validation rows for their importance",
                    rows);
   for (uint32_t i = 0; i < rows; i++) {
@@ -44,9 +47,11 @@ static th_error rows_copy(th_importance *importance) {
     memcpy(importance->features + (size_t)i * data->width,
            data->features + (size_t)row * data->width, row_bytes);
     importance->labels[i] = data->labels[row];
+    if (data->groups != NULL) importance->groups[i] = data->groups[row];
   }
   importance->rows = (th_data){.features = importance->features,
                                .labels = importance->labels,
+                               .groups = data->groups == NULL ? NULL : importance->groups,
                                .rows = rows,
                                .width = data->width};
   return TH_OK;
@@ -131,6 +136,7 @@ void th_importance_destroy(th_importance *importance) {
   if (importance->engine != NULL) importance->plan.backend->destroy(importance->engine);
   free(importance->features);
   free(importance->labels);
+  free(importance->groups);
   free(importance->correct);
   free(importance);
 }

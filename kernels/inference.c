@@ -104,6 +104,26 @@ static th_error results_allocate(th_inference *inference) {
   return TH_OK;
 }
 
+/* Groups that the model has numbers for. */
+static th_error groups_judge(const th_inference *inference) {
+  uint32_t known = inference->model.groups;
+  const int32_t *groups = inference->data.groups;
+  if (known == 0) return TH_OK;
+  if (groups == NULL)
+    return th_fail(TH_ERR_DATA,
+                   "the rows have no groups, and the model has an embedding of %u of them: give "
+                   "each row's group, as to the training",
+                   known);
+  if (inference->facts.groups <= known) return TH_OK;
+  uint64_t row = 0;
+  while ((uint32_t)groups[row] < known) row++;
+  return th_fail(TH_ERR_DATA,
+                 "groups: row %" PRIu64
+                 " (from 0) is %d, and the model's embedding knows groups "
+                 "below %u; leave such rows out, or train with them",
+                 row, groups[row], known);
+}
+
 static th_error inference_prepare(th_inference *inference, const void *file, size_t bytes) {
   float *parameters = NULL;
   th_error error = th_model_decode(file, bytes, &inference->model, &inference->spec, &parameters,
@@ -116,6 +136,7 @@ static th_error inference_prepare(th_inference *inference, const void *file, siz
   if (error == TH_OK)
     error = th_data_survey(&inference->data, inference->model.classes, survey_tell, inference,
                            &inference->facts);
+  if (error == TH_OK) error = groups_judge(inference);
   if (error == TH_OK) error = engine_create(inference, parameters);
   if (error == TH_OK) error = results_allocate(inference);
   free(parameters);

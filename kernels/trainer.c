@@ -159,7 +159,8 @@ static th_error trainer_prepare(th_trainer *trainer) {
       th_data_survey(&trainer->data, labels_bound(spec), survey_tell, trainer, &trainer->facts);
   if (error != TH_OK) return error;
   th_model_sizes sizes = {.width = trainer->data.width,
-                          .classes = spec->classes == 0 ? trainer->facts.classes : spec->classes};
+                          .classes = spec->classes == 0 ? trainer->facts.classes : spec->classes,
+                          .groups = trainer->facts.groups};
   error = th_model_init(&trainer->model, spec, &sizes);
   if (error == TH_OK) error = rows_split(trainer);
   if (error == TH_OK) error = th_history_init(&trainer->history, spec->epochs);

@@ -47,6 +47,15 @@ static th_nonlinearity nonlinearity_of(const th_spec *spec, uint32_t layer) {
   };
 }
 
+static uint64_t round_up(uint64_t count, uint64_t whole) {
+  return (count + whole - 1) / whole * whole;
+}
+
+/* Those of the embedding. */
+static uint64_t table_numbers(const th_engine *engine) {
+  return (uint64_t)engine->model->groups * engine->spec->embedding;
+}
+
 static void dense_init(th_engine *engine, const th_layer *layer, uint32_t times) {
   th_dense *dense = &engine->denses[engine->dense_count++];
   *dense = (th_dense){
@@ -61,6 +70,8 @@ static void net_init(th_engine *engine) {
     dense_init(engine, &engine->model->layers[l], 1);
   for (uint32_t l = 0; l < engine->spec->hidden_count; l++)
     engine->hidden[l].f = nonlinearity_of(engine->spec, l);
+  engine->embedding = engine->parameter_count;
+  engine->parameter_count += round_up(table_numbers(engine), TH_PANEL);
 }
 
 /* ---- what only training needs ---- */
@@ -69,27 +80,65 @@ static uint32_t block_inputs_max(const th_linear *linear) {
   return linear->is_wide ? TH_BLOCK_INPUTS_WIDE : TH_BLOCK_INPUTS;
 }
 
-static uint32_t blocks_of(const th_linear *linear) {
+static uint32_t blocks_of(uint32_t count, uint32_t largest) {
+  return (count + largest - 1) / largest;
+}
+
+static uint32_t min_u32(uint32_t a, uint32_t b) {
+  return a < b ? a : b;
+}
+
+static th_block *weights_divide(const th_engine *engine, uint32_t d, th_block *block) {
+  const th_linear *linear = &engine->denses[d].linear;
   uint32_t largest = block_inputs_max(linear);
-  return (linear->inputs + largest - 1) / largest;
+  for (uint32_t first = 0; first < linear->inputs; first += largest, block++) {
+    uint32_t count = min_u32(linear->inputs - first, largest);
+    bool has_biases = first + count == linear->inputs;
+    *block = (th_block){.kind = TH_BLOCK_WEIGHTS,
+                        .dense = d,
+                        .first = first,
+                        .count = count,
+                        .start = linear->weights + (uint64_t)first * linear->output_stride,
+                        .numbers = (uint64_t)(count + has_biases) * linear->output_stride};
+  }
+  return block;
+}
+
+static void embedding_divide(const th_engine *engine, th_block *block) {
+  uint32_t groups = engine->model->groups;
+  uint64_t width = engine->spec->embedding;
+  for (uint32_t first = 0; first < groups; first += TH_BLOCK_GROUPS, block++) {
+    uint32_t count = min_u32(groups - first, TH_BLOCK_GROUPS);
+    *block = (th_block){.kind = TH_BLOCK_EMBEDDING,
+                        .first = first,
+                        .count = count,
+                        .start = engine->embedding + first * width,
+                        .numbers = round_up(count * width, TH_PANEL)};
+  }
 }
 
 static void blocks_allocate(th_engine *engine) {
-  for (uint32_t d = 0; d < engine->dense_count; d++)
-    engine->block_count += blocks_of(&engine->denses[d].linear);
+  engine->block_count = blocks_of(engine->model->groups, TH_BLOCK_GROUPS);
+  for (uint32_t d = 0; d < engine->dense_count; d++) {
+    const th_linear *linear = &engine->denses[d].linear;
+    engine->block_count += blocks_of(linear->inputs, block_inputs_max(linear));
+  }
   engine->blocks = th_engine_array(engine, engine->block_count, 1, sizeof *engine->blocks);
   engine->block_squares =
       th_engine_array(engine, engine->block_count, 1, sizeof *engine->block_squares);
   th_block *block = engine->blocks;
   if (block == NULL) return;
-  for (uint32_t d = 0; d < engine->dense_count; d++) {
-    const th_linear *linear = &engine->denses[d].linear;
-    uint32_t largest = block_inputs_max(linear);
-    for (uint32_t first = 0; first < linear->inputs; first += largest) {
-      uint32_t left = linear->inputs - first;
-      *block++ = (th_block){.dense = d, .first = first, .inputs = left < largest ? left : largest};
-    }
-  }
+  for (uint32_t d = 0; d < engine->dense_count; d++) block = weights_divide(engine, d, block);
+  embedding_divide(engine, block);
+}
+
+/* What the way back to the embedding needs. */
+static void embedding_allocate(th_engine *engine, uint64_t batch_rows) {
+  if (engine->model->groups == 0) return;
+  th_dense *first = &engine->denses[0];
+  uint32_t width = first->linear.input_stride;
+  engine->input_deltas = reals(engine, batch_rows * first->times, width);
+  if (!first->linear.is_wide) first->transposed = reals(engine, first->linear.outputs, width);
 }
 
 /* What the way back through a hidden layer needs. */
@@ -112,6 +161,7 @@ static void training_allocate(th_engine *engine, uint64_t batch_rows) {
   if (moments > 0) engine->moment1 = reals(engine, count, 1);
   if (moments > 1) engine->moment2 = reals(engine, count, 1);
   for (uint32_t l = 0; l < engine->spec->hidden_count; l++) hidden_allocate(engine, l, batch_rows);
+  embedding_allocate(engine, batch_rows);
   blocks_allocate(engine);
 }
 
@@ -123,6 +173,8 @@ static void forward_allocate(th_engine *engine, uint64_t rows) {
                                        1, sizeof *engine->slice_sums);
   for (uint32_t l = 0; l < engine->model->layer_count; l++)
     engine->denses[l].inputs = reals(engine, rows, engine->denses[l].linear.input_stride);
+  if (engine->model->groups > 0)
+    engine->groups = th_engine_array(engine, rows, 1, sizeof *engine->groups);
 }
 
 /* Weights matter to data with labels only; th_weighting_settle has made numbers of them. */
@@ -157,11 +209,9 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
 
 static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   const th_spec *spec = plan->spec;
-  if (spec->normalization != TH_NORMALIZATION_NONE || spec->residual || plan->model->groups > 0 ||
-      plan->model->cell_count > 0)
+  if (spec->normalization != TH_NORMALIZATION_NONE || spec->residual || plan->model->cell_count > 0)
     return th_fail(TH_ERR_USAGE,
-                   "normalization, residual, embedding and recurrent are not trained "
-                   "by the CPU engine yet");
+                   "normalization, residual and recurrent are not trained by the CPU engine yet");
   uint64_t batch_rows = min_u64(spec->batch_size, plan->training_rows);
   uint64_t evaluate_rows = min_u64(plan->data->rows - plan->training_rows, TH_EVALUATE_ROWS);
   th_engine *made = calloc(1, sizeof *made);
@@ -181,7 +231,7 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   net_init(made);
   /* The losses are taken of whole groups of rows. */
   uint64_t rows = batch_rows > evaluate_rows ? batch_rows : evaluate_rows;
-  rows = (rows + TH_LOSS_ROWS - 1) / TH_LOSS_ROWS * TH_LOSS_ROWS;
+  rows = round_up(rows, TH_LOSS_ROWS);
   rule_init(made);
   forward_allocate(made, rows);
   if (plan->training_rows > 0) training_allocate(made, batch_rows);
@@ -205,6 +255,8 @@ static void array_read(const th_engine *engine, const th_real *array, th_real *c
   }
   for (uint32_t d = 0; d < engine->dense_count; d++)
     th_linear_read(&engine->denses[d].linear, engine->denses[d].layer, array, copy);
+  memcpy(copy + engine->model->embedding, array + engine->embedding,
+         table_numbers(engine) * sizeof *copy);
 }
 
 static th_error engine_read(const th_engine *engine, const th_engine_state *state) {
@@ -219,6 +271,8 @@ static void array_write(const th_engine *engine, const th_real *copy, th_real *a
   if (copy == NULL || array == NULL) return;
   for (uint32_t d = 0; d < engine->dense_count; d++)
     th_linear_write(&engine->denses[d].linear, engine->denses[d].layer, copy, array);
+  memcpy(array + engine->embedding, copy + engine->model->embedding,
+         table_numbers(engine) * sizeof *copy);
 }
 
 /* The best parameters have memory from the first time that there are any. */

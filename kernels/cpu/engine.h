@@ -13,6 +13,8 @@
 #define th_slice_gather TH_REAL_SYMBOL(th_slice_gather)
 #define th_batch_scale TH_REAL_SYMBOL(th_batch_scale)
 #define th_slice_loss TH_REAL_SYMBOL(th_slice_loss)
+#define th_embedding_enter TH_REAL_SYMBOL(th_embedding_enter)
+#define th_embedding_differentiate TH_REAL_SYMBOL(th_embedding_differentiate)
 #define th_slice_logits_copy TH_REAL_SYMBOL(th_slice_logits_copy)
 
 /* All are constants, never a function of the number of threads: they fix the order of all sums.
@@ -25,16 +27,27 @@
  * small layer evenly; what the BLAS needs to come near its best for a wide one. */
 #define TH_BLOCK_INPUTS 24
 #define TH_BLOCK_INPUTS_WIDE 128
+/* Groups of a block: whole panels of numbers, however few each group has. */
+#define TH_BLOCK_GROUPS 256
 
 /* Enough slices for 8 cores or more, and less memory than any data set of that many rows. */
 #define TH_EVALUATE_ROWS 1024
 
-/** Some inputs of a layer, and all weights from them: the unit of the phase that updates
- * parameters. The layer's last block has the biases too. */
+/** What a block is a part of. */
+typedef enum th_block_kind {
+  TH_BLOCK_WEIGHTS, /**< of a linear layer */
+  TH_BLOCK_EMBEDDING,
+} th_block_kind;
+
+/** The unit of the phase that updates parameters: some inputs of a layer and all weights from them,
+ * the layer's last block with its biases, or some groups of the embedding and all their numbers. */
 typedef struct th_block {
-  uint32_t dense;
-  uint32_t first;
-  uint32_t inputs;
+  th_block_kind kind;
+  uint32_t dense; /**< of weights */
+  uint32_t first; /**< input or group */
+  uint32_t count;
+  uint64_t start; /**< index of its first number among the engine's parameters */
+  uint64_t numbers; /**< a multiple of TH_PANEL */
 } th_block;
 
 /** A linear layer of the net, with the arrays around it. */
@@ -75,12 +88,19 @@ struct th_engine {
   uint32_t dense_count;
   th_hidden hidden[TH_HIDDEN_LAYERS_MAX];
 
-  /** [parameter_count]: all layers as kernels/cpu/linear.h has them. */
+  uint32_t *groups; /**< [rows] of the batch; NULL without an embedding */
+  /** [times, rows, input_stride] of the first layer: the gradient at the net's inputs, which
+   * teaches the embedding. NULL without one, or if nothing is trained. */
+  th_real *input_deltas;
+
+  /** [parameter_count]: all layers as kernels/cpu/linear.h has them, then the embedding's table as
+   * the model has it, padded at its end alone. */
   th_real *parameters;
   th_real *gradients;
   th_real *moment1, *moment2; /**< NULL if the optimizer has none */
   th_real *best; /**< NULL until there is one */
   uint64_t parameter_count;
+  uint64_t embedding; /**< index of the table's first number */
 
   th_block *blocks;
   uint32_t block_count;
@@ -107,6 +127,11 @@ void *th_engine_array(th_engine *engine, uint64_t rows, uint64_t width, size_t e
 /** The layer that gives the logits. */
 static inline const th_dense *th_engine_last(const th_engine *engine) {
   return &engine->denses[engine->model->layer_count - 1];
+}
+
+/** The layer that the features enter, and with them the numbers of the embedding. */
+static inline const th_dense *th_engine_first(const th_engine *engine) {
+  return &engine->denses[0];
 }
 
 /** What one loop of the team works on. */
@@ -150,6 +175,14 @@ void th_slice_look_ahead(const th_batch *batch, th_slice slice);
 
 /** Copy rows into the batch. @param rows  [slice.rows] of the data set. */
 void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows);
+
+/* ---- kernels/cpu/engine_embedding.c: numbers learnt for each group ---- */
+
+/** Write the numbers of a group. @param values  [out] [embedding]. */
+void th_embedding_enter(const th_engine *engine, uint32_t group, th_real *values);
+
+/** Take the gradient of a block of groups: of each the sum over the batch's rows that are of it. */
+void th_embedding_differentiate(const th_batch *batch, const th_block *block, th_real *gradients);
 
 /* ---- kernels/cpu/engine_loss.c: what comes out of the last layer ---- */
 

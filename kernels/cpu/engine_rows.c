@@ -39,17 +39,26 @@ void th_slice_look_ahead(const th_batch *batch, th_slice slice) {
 }
 
 /* Features are standardized on their way into the batch, so that the data set is never copied. */
+static void features_enter(const th_engine *engine, uint32_t row, th_real *values) {
+  const th_data *data = engine->data;
+  const float *shift = engine->shift;
+  const float *scale = engine->scale;
+  const float *features = data->features + (size_t)row * data->width;
+  for (uint32_t c = 0; c < data->width; c++) values[c] = features[c];
+  if (shift == NULL) return;
+  for (uint32_t c = 0; c < data->width; c++) values[c] = (values[c] - shift[c]) * scale[c];
+}
+
 void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows) {
-  const th_data *data = batch->engine->data;
-  const float *shift = batch->engine->shift;
-  const float *scale = batch->engine->scale;
-  const th_dense *dense = &batch->engine->denses[0];
-  uint32_t stride = dense->linear.input_stride;
-  th_real *values = dense->inputs + (size_t)slice.first * stride;
+  const th_engine *engine = batch->engine;
+  const th_dense *first = th_engine_first(engine);
+  uint32_t stride = first->linear.input_stride;
+  th_real *values = first->inputs + (size_t)slice.first * stride;
   for (uint32_t i = 0; i < slice.rows; i++, values += stride) {
-    const float *features = data->features + (size_t)rows[i] * data->width;
-    for (uint32_t c = 0; c < data->width; c++) values[c] = features[c];
-    if (shift == NULL) continue;
-    for (uint32_t c = 0; c < data->width; c++) values[c] = (values[c] - shift[c]) * scale[c];
+    features_enter(engine, rows[i], values);
+    if (engine->groups == NULL) continue;
+    uint32_t group = (uint32_t)engine->data->groups[rows[i]];
+    engine->groups[slice.first + i] = group;
+    th_embedding_enter(engine, group, values + engine->model->width);
   }
 }

@@ -56,6 +56,15 @@ static void layer_differentiate(const th_engine *engine, th_slice slice, uint32_
       hidden->kept == NULL ? NULL : hidden->kept + start, engine->denses[l].deltas + start);
 }
 
+/* For the embedding, whose numbers are inputs of the first layer. */
+static void inputs_differentiate(const th_engine *engine, th_slice slice) {
+  const th_dense *first = th_engine_first(engine);
+  th_linear_backward(&first->linear, engine->loops, slice.rows,
+                     first->deltas + slice_start(slice, first->linear.output_stride),
+                     engine->parameters, first->transposed,
+                     engine->input_deltas + slice_start(slice, first->linear.input_stride));
+}
+
 static void slice_backward(const th_batch *batch, th_slice slice) {
   const th_engine *engine = batch->engine;
   for (uint32_t l = engine->model->layer_count - 1; l > 0; l--) {
@@ -67,6 +76,7 @@ static void slice_backward(const th_batch *batch, th_slice slice) {
                        engine->denses[l - 1].deltas + slice_start(slice, linear->input_stride));
     layer_differentiate(engine, slice, l - 1);
   }
+  if (engine->input_deltas != NULL) inputs_differentiate(engine, slice);
 }
 
 /* One slice goes through the whole net, untouched by other slices. */
@@ -98,53 +108,52 @@ static void slice_evaluate(void *argument, uint32_t index) {
 
 /* ---- the parameters phase ---- */
 
-/* The parameters that a block owns, which lie one after another. */
-typedef struct th_range {
-  uint64_t start;
-  uint64_t count;
-  bool has_biases; /* at the end, a row of them */
-} th_range;
-
-static th_range block_parameters(const th_linear *linear, const th_block *block) {
-  bool has_biases = block->first + block->inputs == linear->inputs;
-  return (th_range){.start = linear->weights + (uint64_t)block->first * linear->output_stride,
-                    .count = (uint64_t)(block->inputs + has_biases) * linear->output_stride,
-                    .has_biases = has_biases};
+/* The gradient of a block of weights is one product over the whole batch. */
+static void weights_differentiate(const th_batch *batch, const th_block *block,
+                                  th_real *gradients) {
+  const th_engine *engine = batch->engine;
+  const th_dense *dense = &engine->denses[block->dense];
+  const th_linear *linear = &dense->linear;
+  uint32_t rows = batch->rows * dense->times;
+  th_linear_gradient(linear, engine->loops, rows, block->first, block->count, dense->inputs,
+                     dense->deltas, gradients);
+  if (block->first + block->count == linear->inputs)
+    engine->loops->column_sums(rows, linear->output_stride, dense->deltas,
+                               engine->gradients + linear->biases);
 }
 
-/* A block's gradient is one product over the whole batch. */
 static void block_differentiate(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   const th_engine *engine = batch->engine;
-  th_block block = engine->blocks[index];
-  const th_dense *dense = &engine->denses[block.dense];
-  th_range owned = block_parameters(&dense->linear, &block);
-  th_real *gradients = engine->gradients + owned.start;
-  uint32_t rows = batch->rows * dense->times;
-  th_linear_gradient(&dense->linear, engine->loops, rows, block.first, block.inputs, dense->inputs,
-                     dense->deltas, gradients);
-  if (owned.has_biases)
-    engine->loops->column_sums(rows, dense->linear.output_stride, dense->deltas,
-                               engine->gradients + dense->linear.biases);
+  const th_block *block = &engine->blocks[index];
+  th_real *gradients = engine->gradients + block->start;
+  switch (block->kind) {
+    case TH_BLOCK_WEIGHTS:
+      weights_differentiate(batch, block, gradients);
+      break;
+    case TH_BLOCK_EMBEDDING:
+      th_embedding_differentiate(batch, block, gradients);
+      break;
+  }
   if (engine->spec->clip_value > 0)
-    engine->loops->clamp(owned.count, (th_real)engine->spec->clip_value, gradients);
+    engine->loops->clamp(block->numbers, (th_real)engine->spec->clip_value, gradients);
   if (engine->spec->clip_norm > 0)
-    engine->block_squares[index] = engine->loops->squares(owned.count, gradients);
+    engine->block_squares[index] = engine->loops->squares(block->numbers, gradients);
 }
 
 static void block_optimize(void *argument, uint32_t index) {
   const th_batch *batch = argument;
   const th_engine *engine = batch->engine;
-  th_block block = engine->blocks[index];
-  const th_dense *dense = &engine->denses[block.dense];
-  th_range owned = block_parameters(&dense->linear, &block);
-  if (batch->clip < 1)
-    engine->loops->scale(owned.count, batch->clip, engine->gradients + owned.start);
-  engine->loops->optimize(&batch->optimizer, owned.count, engine->gradients + owned.start,
-                          engine->parameters + owned.start,
-                          engine->moment1 == NULL ? NULL : engine->moment1 + owned.start,
-                          engine->moment2 == NULL ? NULL : engine->moment2 + owned.start);
-  th_linear_transpose(&dense->linear, engine->loops, block.first, block.inputs, engine->parameters,
+  const th_block *block = &engine->blocks[index];
+  uint64_t start = block->start;
+  if (batch->clip < 1) engine->loops->scale(block->numbers, batch->clip, engine->gradients + start);
+  engine->loops->optimize(&batch->optimizer, block->numbers, engine->gradients + start,
+                          engine->parameters + start,
+                          engine->moment1 == NULL ? NULL : engine->moment1 + start,
+                          engine->moment2 == NULL ? NULL : engine->moment2 + start);
+  if (block->kind != TH_BLOCK_WEIGHTS) return;
+  const th_dense *dense = &engine->denses[block->dense];
+  th_linear_transpose(&dense->linear, engine->loops, block->first, block->count, engine->parameters,
                       dense->transposed);
 }
 

@@ -21,6 +21,17 @@ th_data fixture_data(void) {
       .features = features, .labels = labels, .rows = FIXTURE_ROWS, .width = FIXTURE_WIDTH};
 }
 
+th_data fixture_grouped_data(void) {
+  static int32_t groups[FIXTURE_ROWS];
+  th_data data = fixture_data();
+  for (uint32_t r = 1; r < FIXTURE_ROWS; r++) {
+    bool begins = th_philox_at(3, r, 0, 0, 0).word[0] % 8 == 0;
+    groups[r] = (groups[r - 1] + begins) % FIXTURE_GROUPS;
+  }
+  data.groups = groups;
+  return data;
+}
+
 th_spec fixture_spec(void) {
   th_spec spec;
   th_spec_init(&spec);

@@ -4,10 +4,13 @@
 
 #include "kernels/trainer.h"
 
-enum { FIXTURE_ROWS = 600, FIXTURE_WIDTH = 20, FIXTURE_CLASSES = 3 };
+enum { FIXTURE_ROWS = 600, FIXTURE_WIDTH = 20, FIXTURE_CLASSES = 3, FIXTURE_GROUPS = 7 };
 
 /** Three clouds of points, which a small net tells apart, rows in random order. Static memory. */
 th_data fixture_data(void);
+
+/** The same points in groups: runs of eight rows on average, each of the group after. */
+th_data fixture_grouped_data(void);
 
 /** A net wide enough for several blocks and a batch large enough for several slices. */
 th_spec fixture_spec(void);

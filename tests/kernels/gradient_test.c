@@ -10,7 +10,7 @@
 #define SMOOTH_ERROR_MAX 1e-7
 #define KINKED_ERROR_MAX 1e-6
 
-enum { ROWS = 150, WIDTH = 4, PARAMETERS_MAX = 1024 };
+enum { ROWS = 150, WIDTH = 4, GROUPS = 6, PARAMETERS_MAX = 1024 };
 
 typedef struct th_rig {
   th_spec spec;
@@ -24,6 +24,7 @@ typedef struct th_rig {
 
 static float features[ROWS * WIDTH];
 static int32_t labels[ROWS];
+static int32_t groups[ROWS];
 
 static th_spec spec_of(th_activation activation, double dropout, uint32_t batch_size) {
   return (th_spec){.hidden = {7, 9},
@@ -42,15 +43,20 @@ static th_spec spec_of(th_activation activation, double dropout, uint32_t batch_
 static void rig_open(th_rig *rig, const th_spec *spec, uint32_t classes, uint32_t step) {
   rig->spec = *spec;
   rig->step = step;
-  rig->data = (th_data){.features = features, .labels = labels, .rows = ROWS, .width = WIDTH};
+  rig->data = (th_data){
+      .features = features, .labels = labels, .groups = groups, .rows = ROWS, .width = WIDTH};
   uint32_t label_bound = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY ? 2 : classes;
   for (uint32_t i = 0; i < ROWS * WIDTH; i++)
     features[i] = 2 * th_random_unit(th_philox_at(1, i, 0, 0, 0).word[0]) - 1;
   for (uint32_t i = 0; i < ROWS; i++)
     labels[i] = (int32_t)(th_philox_at(2, i, 0, 0, 0).word[0] % label_bound);
-  cr_assert_eq(
-      th_model_init(&rig->model, spec, &(th_model_sizes){.width = WIDTH, .classes = classes}),
-      TH_OK);
+  /* In runs of four rows on average. The last group has none. */
+  for (uint32_t i = 1; i < ROWS; i++) {
+    bool begins = th_philox_at(3, i, 0, 0, 0).word[0] % 4 == 0;
+    groups[i] = (groups[i - 1] + begins) % (GROUPS - 1);
+  }
+  th_model_sizes sizes = {.width = WIDTH, .classes = classes, .groups = GROUPS};
+  cr_assert_eq(th_model_init(&rig->model, spec, &sizes), TH_OK);
   cr_assert_leq(rig->model.parameters, PARAMETERS_MAX);
   th_engine_plan plan = {.spec = &rig->spec,
                          .model = &rig->model,
@@ -223,4 +229,21 @@ Test(gradient, is_right_for_one_logit) {
   check_gradient(&spec, 2, 0, "binary");
   weigh(&spec, 2);
   check_gradient(&spec, 2, ROWS / 16, "binary, weighted, last batch");
+}
+
+Test(gradient, is_right_of_an_embedding) {
+  for (uint32_t depth = 0; depth <= 2; depth++) {
+    th_spec spec = spec_of(TH_ACTIVATION_TANH, depth == 2 ? 0.3 : 0, 16);
+    spec.hidden_count = depth;
+    for (spec.embedding = 1; spec.embedding <= 17; spec.embedding += 8) {
+      check_gradient(&spec, 3, 0, "an embedding");
+      check_gradient(&spec, 3, ROWS / 16, "an embedding, last batch, of 6 rows");
+    }
+  }
+}
+
+Test(gradient, is_right_of_an_embedding_over_several_slices) {
+  th_spec spec = spec_of(TH_ACTIVATION_GELU, 0, ROWS);
+  spec.embedding = 3;
+  check_gradient(&spec, 3, 0, "an embedding, all rows, in three slices");
 }
