@@ -8,7 +8,7 @@
 static th_error arguments_judge(th_job_kind kind, const th_arguments *arguments) {
   if (arguments->model == NULL)
     return th_fail(TH_ERR_USAGE, "--model is missing: a file that trainhost train wrote");
-  th_error error = th_dataset_judge(arguments, kind == TH_JOB_EVALUATE);
+  th_error error = th_dataset_judge(arguments, kind);
   if (error != TH_OK) return error;
   if (kind == TH_JOB_PREDICT && arguments->out == NULL)
     return th_fail(TH_ERR_USAGE,
@@ -22,23 +22,17 @@ static th_error arguments_judge(th_job_kind kind, const th_arguments *arguments)
 static th_error job_start(th_host *host, th_job_kind kind, const th_arguments *arguments,
                           th_display *display, th_job **job) {
   th_buffer model = {0};
-  th_dataset dataset = {0};
+  th_table dataset = {0};
   th_error error = th_file_read(arguments->model, &model);
-  if (error == TH_OK)
-    error = th_dataset_read(arguments, kind == TH_JOB_EVALUATE, display, &dataset);
+  if (error == TH_OK) error = th_dataset_read(arguments, kind, display, &dataset);
   if (error == TH_OK) {
-    const th_job_request request = {.kind = kind,
-                                    .rows = dataset.features.rows,
-                                    .width = dataset.features.width,
-                                    .features = dataset.features.values,
-                                    .labels = dataset.labels.values,
-                                    .model = model.data,
-                                    .model_bytes = model.bytes};
+    th_job_request request = {.kind = kind, .model = model.data, .model_bytes = model.bytes};
+    th_dataset_lend(&dataset, &request);
     error = th_follow_start(host, &request, display, job);
   }
   th_display_clear(display);
   th_buffer_fini(&model);
-  th_dataset_fini(&dataset);
+  th_table_fini(&dataset);
   return error;
 }
 

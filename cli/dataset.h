@@ -2,30 +2,28 @@
 #ifndef TH_CLI_DATASET_H
 #define TH_CLI_DATASET_H
 
-#include <stdbool.h>
-
 #include "cli/display.h"
 #include "cli/flags.h"
 #include "formats/table.h"
+#include "kernels/data.h"
+#include "shim/trainhost.h"
 
-typedef struct th_dataset {
-  th_features features;
-  th_labels labels; /**< empty: none were asked for */
-} th_dataset;
-
-/** Whether the flags name a data set, with labels or without. @return TH_OK; TH_ERR_USAGE. */
-th_error th_dataset_judge(const th_arguments *arguments, bool has_labels);
+/** Whether the flags name a data set as a job of that kind wants it. @return TH_OK; TH_ERR_USAGE.
+ */
+th_error th_dataset_judge(const th_arguments *arguments, th_job_kind kind);
 
 /**
  * Read it, saying so on the display.
  *
- * A label column is left out of the features also where no labels are asked for, so that one file
- * serves to train and to predict.
+ * Columns that are named are left out of the features also where a job of that kind takes no such
+ * array, so that one file serves to train and to predict.
  *
+ * @param arguments  judged.
+ * @param table      [out] owned by the caller (th_table_fini).
  * @return TH_OK; TH_ERR_DATA naming both files if their rows do not match; as the readers.
  */
-th_error th_dataset_read(const th_arguments *arguments, bool has_labels, th_display *display,
-                         th_dataset *dataset);
+th_error th_dataset_read(const th_arguments *arguments, th_job_kind kind, th_display *display,
+                         th_table *table);
 
 /**
  * Read the rows of --validation-data, as the flags have it for the others, and append them.
@@ -35,9 +33,12 @@ th_error th_dataset_read(const th_arguments *arguments, bool has_labels, th_disp
  *         more than a specification can count.
  */
 th_error th_dataset_append_validation(const th_arguments *arguments, th_display *display,
-                                      th_dataset *dataset, uint32_t *appended);
+                                      th_table *table, uint32_t *appended);
 
-/** Takes an empty one. */
-void th_dataset_fini(th_dataset *dataset);
+/** Name its arrays and their sizes in a request. They stay the table's. */
+void th_dataset_lend(const th_table *table, th_job_request *request);
+
+/** The same as data to survey. They stay the table's. */
+th_data th_dataset_view(const th_table *table);
 
 #endif

@@ -8,9 +8,7 @@ static th_error run(const th_arguments *arguments) {
 
 static const struct argp_option rows[] = {
     TH_ROW_MODEL,
-    TH_ROW_DATA,
-    TH_ROW_LABELS,
-    TH_ROW_LABEL_COLUMN("Take the labels from this column of the data, a CSV file with a header"),
+    TH_ROWS_DATA,
     {0},
 };
 

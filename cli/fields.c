@@ -123,7 +123,7 @@ static th_error profile_to_json(const th_arguments *arguments, json_t *into) {
 /* Rows of their own validate, and no fraction, not even a profile's. Their number is known only
  * when they have been read; until then there is at least one. */
 static th_error validation_to_json(const th_arguments *arguments, json_t *into) {
-  if (arguments->validation_data == NULL) return TH_OK;
+  if (arguments->validation_files[TH_ARRAY_FEATURES] == NULL) return TH_OK;
   if (json_number_value(json_object_get(into, "validation_split")) > 0 ||
       json_number_value(json_object_get(into, "validation_rows")) > 0)
     return th_fail(TH_ERR_USAGE,

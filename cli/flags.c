@@ -166,20 +166,24 @@ static const struct {
   int flag;
   size_t offset;
 } text_places[] = {
-    {TH_FLAG_DATA, offsetof(th_arguments, data)},
-    {TH_FLAG_LABELS, offsetof(th_arguments, labels)},
-    {TH_FLAG_LABEL_COLUMN, offsetof(th_arguments, label_column)},
     {TH_FLAG_MODEL, offsetof(th_arguments, model)},
     {TH_FLAG_RESUME, offsetof(th_arguments, resume)},
     {TH_FLAG_INIT, offsetof(th_arguments, init)},
-    {TH_FLAG_VALIDATION_DATA, offsetof(th_arguments, validation_data)},
-    {TH_FLAG_VALIDATION_LABELS, offsetof(th_arguments, validation_labels)},
     {TH_FLAG_PROFILE, offsetof(th_arguments, profile)},
     {TH_FLAG_HISTORY, offsetof(th_arguments, history)},
     {TH_FLAG_SPEC, offsetof(th_arguments, spec)},
     {TH_FLAG_OUT, offsetof(th_arguments, out)},
     {TH_FLAG_OUT_DIR, offsetof(th_arguments, out_dir)},
 };
+
+/* Three for each array of a data set, in the order of their keys. */
+static bool array_take(int flag, const char *text, th_arguments *arguments) {
+  const char **const places[] = {arguments->files, arguments->columns, arguments->validation_files};
+  if (flag < TH_FLAG_FILE || flag >= TH_FLAG_VALIDATION + TH_ARRAY_DATA_COUNT) return false;
+  int place = flag - TH_FLAG_FILE;
+  places[place / TH_ARRAY_DATA_COUNT][place % TH_ARRAY_DATA_COUNT] = text;
+  return true;
+}
 
 static bool text_take(int flag, const char *text, th_arguments *arguments) {
   for (size_t i = 0; i < sizeof text_places / sizeof text_places[0]; i++) {
@@ -200,7 +204,7 @@ typedef struct flag_reading {
 static error_t flag_take(int key, char *text, struct argp_state *state) {
   const flag_reading *reading = state->input;
   th_arguments *arguments = reading->arguments;
-  if (text_take(key, text, arguments)) return 0;
+  if (array_take(key, text, arguments) || text_take(key, text, arguments)) return 0;
   switch (key) {
     case TH_FLAG_COUNT:
       return count_take("--count", text, &arguments->count);

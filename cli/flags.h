@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/array.h"
 #include "base/error.h"
 
 /** More fields than a specification has. */
@@ -13,8 +14,9 @@
 
 /** What a command line says. Texts are the command line's own; NULL or 0 where nothing was said. */
 typedef struct th_arguments {
-  const char *data, *labels, *label_column;
-  const char *validation_data, *validation_labels;
+  const char *files[TH_ARRAY_DATA_COUNT]; /**< by th_array: --data, --labels, … */
+  const char *columns[TH_ARRAY_DATA_COUNT]; /**< likewise: --label-column, …; none of features */
+  const char *validation_files[TH_ARRAY_DATA_COUNT]; /**< likewise: --validation-data, … */
   const char *model, *resume, *init, *profile, *spec, *out, *out_dir, *history;
   const char *file; /**< the word that is no flag, of a command that takes one */
   const char *fields[TH_FIELDS_MAX]; /**< by the index of th_spec_fields */
@@ -27,14 +29,12 @@ typedef struct th_arguments {
 
 /** Keys of the flags; th_flags_parse knows what each one means, wherever it occurs. */
 typedef enum th_flag {
-  TH_FLAG_DATA = 0x100, /* beyond what could be a short option's letter */
-  TH_FLAG_LABELS,
-  TH_FLAG_LABEL_COLUMN,
-  TH_FLAG_MODEL,
+  TH_FLAG_FILE = 0x100, /* + th_array; beyond what could be a short option's letter */
+  TH_FLAG_COLUMN = TH_FLAG_FILE + TH_ARRAY_DATA_COUNT, /* + th_array */
+  TH_FLAG_VALIDATION = TH_FLAG_COLUMN + TH_ARRAY_DATA_COUNT, /* + th_array */
+  TH_FLAG_MODEL = TH_FLAG_VALIDATION + TH_ARRAY_DATA_COUNT,
   TH_FLAG_RESUME,
   TH_FLAG_INIT,
-  TH_FLAG_VALIDATION_DATA,
-  TH_FLAG_VALIDATION_LABELS,
   TH_FLAG_PROFILE,
   TH_FLAG_HISTORY,
   TH_FLAG_SPEC,
@@ -54,12 +54,30 @@ typedef enum th_flag {
 
 /* Rows that several commands have. The last number is the group: input, output, --json and --quiet,
  * then a group for each field. */
+#define TH_ROW_ARRAY(name, array, doc) \
+  { name, TH_FLAG_FILE + (array), "FILE", 0, doc, 1 }
 #define TH_ROW_DATA \
-  { "data", TH_FLAG_DATA, "FILE", 0, "Features: IDX (plain or gzipped), .npy or CSV", 1 }
-#define TH_ROW_LABELS \
-  { "labels", TH_FLAG_LABELS, "FILE", 0, "Labels, one a row, counted from 0", 1 }
-#define TH_ROW_LABEL_COLUMN(doc) \
-  { "label-column", TH_FLAG_LABEL_COLUMN, "NAME", 0, doc, 1 }
+  TH_ROW_ARRAY("data", TH_ARRAY_FEATURES, "Features: IDX (plain or gzipped), .npy or CSV")
+#define TH_ROW_GROUPS                     \
+  TH_ROW_ARRAY("groups", TH_ARRAY_GROUPS, \
+               "What each row belongs to, as a symbol: one number a row, counted from 0")
+#define TH_ROW_COLUMN(name, array, doc) \
+  { name, TH_FLAG_COLUMN + (array), "NAME", 0, doc, 1 }
+#define TH_ROW_TAKEN_COLUMN(name, array, what) \
+  TH_ROW_COLUMN(name, array,                   \
+                "Take the " what " from this column of the data, a CSV file with a header")
+
+/** A data set with all that it can have. */
+#define TH_ROWS_DATA                                                                         \
+  TH_ROW_DATA, TH_ROW_ARRAY("labels", TH_ARRAY_LABELS, "Labels, one a row, counted from 0"), \
+      TH_ROW_ARRAY("targets", TH_ARRAY_TARGETS,                                              \
+                   "Numbers to come near to, instead of labels: one a row or more"),         \
+      TH_ROW_ARRAY("weights", TH_ARRAY_WEIGHTS,                                              \
+                   "What each row counts: one number a row, 0 or above (default 1)"),        \
+      TH_ROW_GROUPS, TH_ROW_TAKEN_COLUMN("label-column", TH_ARRAY_LABELS, "labels"),         \
+      TH_ROW_TAKEN_COLUMN("target-column", TH_ARRAY_TARGETS, "targets"),                     \
+      TH_ROW_TAKEN_COLUMN("weight-column", TH_ARRAY_WEIGHTS, "weights"),                     \
+      TH_ROW_TAKEN_COLUMN("group-column", TH_ARRAY_GROUPS, "groups")
 #define TH_ROW_MODEL \
   { "model", TH_FLAG_MODEL, "FILE", 0, "A model that `trainhost train' wrote", 1 }
 #define TH_ROW_OUT(doc) \

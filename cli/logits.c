@@ -27,8 +27,8 @@ static void row_print(FILE *file, uint64_t row, const float *logits, uint32_t cl
 }
 
 th_error th_logits_to_csv(th_buffer *npy, th_buffer *csv) {
-  th_features logits;
-  th_error error = th_features_decode("the logits", npy, &logits);
+  th_numbers logits;
+  th_error error = th_numbers_decode("the logits", npy, &logits);
   if (error != TH_OK) return error;
   char *text = NULL;
   size_t length = 0;
@@ -42,7 +42,7 @@ th_error th_logits_to_csv(th_buffer *npy, th_buffer *csv) {
   }
   bool is_whole = file != NULL && !ferror(file);
   if (file != NULL && fclose(file) != 0) is_whole = false;
-  th_features_fini(&logits);
+  th_numbers_fini(&logits);
   if (!is_whole) {
     free(text);
     return th_fail(TH_ERR_SYSTEM, "no memory for a table of predictions");

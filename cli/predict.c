@@ -6,11 +6,18 @@ static th_error run(const th_arguments *arguments) {
   return th_apply_run(TH_JOB_PREDICT, arguments);
 }
 
+/* One file serves to train and to predict. */
+#define ROW_LEFT_COLUMN(name, array, what) \
+  TH_ROW_COLUMN(name, array, "Leave this column of the data, " what ", out of the features")
+
 static const struct argp_option rows[] = {
     TH_ROW_MODEL,
     TH_ROW_DATA,
-    TH_ROW_LABEL_COLUMN(
-        "Leave this column of the data, a CSV file with a header, out of the features"),
+    TH_ROW_GROUPS,
+    TH_ROW_TAKEN_COLUMN("group-column", TH_ARRAY_GROUPS, "groups"),
+    ROW_LEFT_COLUMN("label-column", TH_ARRAY_LABELS, "labels"),
+    ROW_LEFT_COLUMN("target-column", TH_ARRAY_TARGETS, "targets"),
+    ROW_LEFT_COLUMN("weight-column", TH_ARRAY_WEIGHTS, "weights"),
     TH_ROW_OUT("Write the predictions here; the name decides what they are"),
     {0},
 };

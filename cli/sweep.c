@@ -43,7 +43,7 @@ typedef struct sweep_state {
   uint32_t jobs_max;
   th_grid grid;
   th_results results;
-  th_dataset dataset; /* until the first job has sent it */
+  th_table dataset; /* until the first job has sent it */
   th_host host;
   th_display display;
   th_job *keeper; /* the job that sent the data, and keeps them for the others */
@@ -125,10 +125,7 @@ static void survey_goes_on(void *user) {
  * before any of them is sent. */
 static th_error trials_recall(sweep_state *sweep) {
   th_data_facts facts;
-  const th_data data = {.features = sweep->dataset.features.values,
-                        .labels = sweep->dataset.labels.values,
-                        .rows = sweep->dataset.features.rows,
-                        .width = sweep->dataset.features.width};
+  const th_data data = th_dataset_view(&sweep->dataset);
   th_error error = th_data_survey(&data, 0, survey_goes_on, NULL, &facts);
   for (uint32_t i = 0; i < sweep->grid.count && error == TH_OK; i++)
     error = trial_recall(sweep, i, facts.digest);
@@ -141,16 +138,12 @@ static th_error trials_recall(sweep_state *sweep) {
 /* ---- starting ---- */
 
 static th_error first_start(sweep_state *sweep, uint32_t index) {
-  const th_job_request request = {.kind = TH_JOB_TRAIN,
-                                  .spec = sweep->grid.trials[index].spec,
-                                  .rows = sweep->dataset.features.rows,
-                                  .width = sweep->dataset.features.width,
-                                  .features = sweep->dataset.features.values,
-                                  .labels = sweep->dataset.labels.values,
-                                  .keep_data = true};
+  th_job_request request = {
+      .kind = TH_JOB_TRAIN, .spec = sweep->grid.trials[index].spec, .keep_data = true};
+  th_dataset_lend(&sweep->dataset, &request);
   th_error error = th_follow_start(&sweep->host, &request, &sweep->display, &sweep->keeper);
   /* The host has a copy. */
-  if (error == TH_OK) th_dataset_fini(&sweep->dataset);
+  if (error == TH_OK) th_table_fini(&sweep->dataset);
   return error;
 }
 
@@ -366,12 +359,12 @@ static void sweep_close(sweep_state *sweep) {
   th_job_close(sweep->keeper);
   th_host_close(&sweep->host);
   th_results_fini(&sweep->results);
-  th_dataset_fini(&sweep->dataset);
+  th_table_fini(&sweep->dataset);
   th_grid_fini(&sweep->grid);
 }
 
 static th_error arguments_judge(const th_arguments *arguments) {
-  th_error error = th_dataset_judge(arguments, true);
+  th_error error = th_dataset_judge(arguments, TH_JOB_TRAIN);
   if (error != TH_OK) return error;
   if (arguments->out_dir == NULL)
     return th_fail(TH_ERR_USAGE, "--out-dir is missing: the directory for the models");
@@ -388,7 +381,8 @@ static th_error sweep_prepare(sweep_state *sweep, const th_arguments *arguments)
   if (error == TH_OK) error = th_results_init(&sweep->results, &sweep->grid);
   if (error == TH_OK) error = th_host_open(&sweep->host);
   if (error == TH_OK) error = dir_make(arguments->out_dir);
-  if (error == TH_OK) error = th_dataset_read(arguments, true, &sweep->display, &sweep->dataset);
+  if (error == TH_OK)
+    error = th_dataset_read(arguments, TH_JOB_TRAIN, &sweep->display, &sweep->dataset);
   return error == TH_OK ? trials_recall(sweep) : error;
 }
 
@@ -404,9 +398,7 @@ static th_error run(const th_arguments *arguments) {
 }
 
 static const struct argp_option rows[] = {
-    TH_ROW_DATA,
-    TH_ROW_LABELS,
-    TH_ROW_LABEL_COLUMN("Take the labels from this column of the data, a CSV file with a header"),
+    TH_ROWS_DATA,
     {"out-dir", TH_FLAG_OUT_DIR, "DIR", 0,
      "Write each model and its card into this directory, and the table: sweep.csv, sweep.json", 2},
     {"jobs", TH_FLAG_JOBS, "N", 0,

@@ -15,7 +15,7 @@
 
 /* All that is wrong with the command line is told before a file is read or a host is asked. */
 static th_error arguments_judge(const th_arguments *arguments) {
-  th_error error = th_dataset_judge(arguments, true);
+  th_error error = th_dataset_judge(arguments, TH_JOB_TRAIN);
   if (error != TH_OK) return error;
   if (arguments->detach && arguments->out != NULL)
     return th_fail(TH_ERR_USAGE,
@@ -53,13 +53,13 @@ typedef struct train_inputs {
   th_spec fields;
   th_buffer spec; /* the fields as JSON */
   th_buffer model; /* or a checkpoint */
-  th_dataset dataset;
+  th_table dataset;
 } train_inputs;
 
 static void inputs_free(train_inputs *inputs) {
   th_buffer_fini(&inputs->spec);
   th_buffer_fini(&inputs->model);
-  th_dataset_fini(&inputs->dataset);
+  th_table_fini(&inputs->dataset);
 }
 
 /* The host tells the two apart by what they say they are, and would take one for the other. */
@@ -86,7 +86,7 @@ static th_error model_read(const th_arguments *arguments, th_buffer *model) {
 static th_error inputs_read(const th_arguments *arguments, th_display *display,
                             train_inputs *inputs) {
   th_error error = model_read(arguments, &inputs->model);
-  if (error == TH_OK) error = th_dataset_read(arguments, true, display, &inputs->dataset);
+  if (error == TH_OK) error = th_dataset_read(arguments, TH_JOB_TRAIN, display, &inputs->dataset);
   if (error != TH_OK) return error;
   uint32_t appended;
   error = th_dataset_append_validation(arguments, display, &inputs->dataset, &appended);
@@ -96,17 +96,14 @@ static th_error inputs_read(const th_arguments *arguments, th_display *display,
 
 static th_error job_start(th_host *host, const th_arguments *arguments, const train_inputs *inputs,
                           th_display *display, th_job **job) {
-  const th_job_request request = {
+  th_job_request request = {
       .kind = TH_JOB_TRAIN,
       .spec = inputs->spec.data,
-      .rows = inputs->dataset.features.rows,
-      .width = inputs->dataset.features.width,
-      .features = inputs->dataset.features.values,
-      .labels = inputs->dataset.labels.values,
       .model = inputs->model.data,
       .model_bytes = inputs->model.bytes,
       .detach = arguments->detach,
   };
+  th_dataset_lend(&inputs->dataset, &request);
   return th_follow_start(host, &request, display, job);
 }
 
@@ -169,12 +166,17 @@ static th_error run(const th_arguments *arguments) {
 }
 
 static const struct argp_option rows[] = {
-    TH_ROW_DATA,
-    TH_ROW_LABELS,
-    TH_ROW_LABEL_COLUMN("Take the labels from this column of the data, a CSV file with a header"),
-    {"validation-data", TH_FLAG_VALIDATION_DATA, "FILE", 0,
-     "Validate on these rows instead of a part of the data", 1},
-    {"validation-labels", TH_FLAG_VALIDATION_LABELS, "FILE", 0, "Their labels", 1},
+    TH_ROWS_DATA,
+    {"validation-data", TH_FLAG_VALIDATION + TH_ARRAY_FEATURES, "FILE", 0,
+     "Validate on the rows of this file instead of a part of the data", 1},
+    {"validation-labels", TH_FLAG_VALIDATION + TH_ARRAY_LABELS, "FILE", 0,
+     "Labels of the rows that validate", 1},
+    {"validation-targets", TH_FLAG_VALIDATION + TH_ARRAY_TARGETS, "FILE", 0,
+     "Targets of the rows that validate", 1},
+    {"validation-weights", TH_FLAG_VALIDATION + TH_ARRAY_WEIGHTS, "FILE", 0,
+     "Weights of the rows that validate", 1},
+    {"validation-groups", TH_FLAG_VALIDATION + TH_ARRAY_GROUPS, "FILE", 0,
+     "Groups of the rows that validate", 1},
     {"init", TH_FLAG_INIT, "FILE", 0, "Begin with the parameters of this model", 1},
     {"resume", TH_FLAG_RESUME, "FILE", 0, "Go on from this checkpoint, with the same data", 1},
     {"history", TH_FLAG_HISTORY, "FILE", 0,
@@ -192,9 +194,9 @@ static const struct argp_option rows[] = {
 
 const th_command th_command_train = {
     .name = "train",
-    .summary = "train a model on labeled data",
+    .summary = "train a model on data with labels or targets",
     .doc =
-        "Train a multi-layer perceptron on labeled data and write it as safetensors."
+        "Train a net on data with labels or targets and write it as safetensors."
         "\v"
         "The last flags are the fields of a specification; a field in a file of --spec has the "
         "same name with _ for -. Ctrl-C cancels the job, a second Ctrl-C ends at once.\n\n"

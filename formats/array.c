@@ -13,7 +13,7 @@ static const uint8_t element_bytes[] = {
     [TH_ELEMENT_F32] = 4, [TH_ELEMENT_F64] = 8,
 };
 
-th_error th_array_set_shape(th_array *array, const uint64_t *shape, uint32_t rank) {
+th_error th_array_set_shape(th_array_file *array, const uint64_t *shape, uint32_t rank) {
   if (rank == 0)
     return th_fail(TH_ERR_DATA, "%s holds a single number without dimensions, not rows",
                    array->path);
@@ -38,7 +38,7 @@ th_error th_array_set_shape(th_array *array, const uint64_t *shape, uint32_t ran
   return TH_OK;
 }
 
-static th_error length_judge(const th_array *array, const th_array_source *source) {
+static th_error length_judge(const th_array_file *array, const th_array_source *source) {
   uint64_t there = source->bytes - array->offset;
   if (there == array->bytes) return TH_OK;
   return th_fail(TH_ERR_DATA,
@@ -59,7 +59,7 @@ typedef struct number_block {
   uint32_t count;
 } number_block;
 
-static number_block block_at(const th_array *array, uint64_t first) {
+static number_block block_at(const th_array_file *array, uint64_t first) {
   uint64_t left = array->rows * array->width - first;
   return (number_block){first, left < BLOCK_NUMBERS ? (uint32_t)left : BLOCK_NUMBERS};
 }
@@ -87,7 +87,7 @@ static void bytes_swap(void *numbers, uint32_t count, uint8_t bytes) {
   for (uint32_t i = 0; bytes == 8 && i < count; i++) quads[i] = bswap_64(quads[i]);
 }
 
-static th_error block_read(const th_array *array, const th_array_source *source,
+static th_error block_read(const th_array_file *array, const th_array_source *source,
                            const number_block *block, void *to) {
   uint8_t bytes = element_bytes[array->element];
   uint64_t offset = array->offset + block->first * bytes;
@@ -106,7 +106,7 @@ static th_error block_read(const th_array *array, const th_array_source *source,
   for (uint32_t i = 0; i < count; i++) to[i] = (double)numbers->member[i]; \
   break;
 
-/* A double holds every number that can be a label, and every one that a float32 can tell from its
+/* A double holds every number that can be an index, and every one that a float32 can tell from its
  * neighbours, so that one conversion serves both. */
 static void numbers_load(th_element element, const raw_numbers *numbers, uint32_t count,
                          double *to) {
@@ -135,19 +135,19 @@ static void numbers_load(th_element element, const raw_numbers *numbers, uint32_
 }
 #undef LOAD
 
-static th_error number_fail(const th_array *array, uint64_t number, const char *what) {
+static th_error number_fail(const th_array_file *array, uint64_t number, const char *what) {
   unsigned long long row = number / array->width, column = number % array->width;
   unsigned long long offset = array->offset + number * element_bytes[array->element];
   return th_fail(TH_ERR_DATA, "%s: row %llu, column %llu (from 0), byte offset %llu, %s",
                  array->path, row, column, offset, what);
 }
 
-static th_error memory_fail(const th_array *array) {
+static th_error memory_fail(const th_array_file *array) {
   return th_fail(TH_ERR_SYSTEM, "no memory for the %llu rows of %s",
                  (unsigned long long)array->rows, array->path);
 }
 
-/* ---- features ---- */
+/* ---- numbers ---- */
 
 /* A float is finite unless all bits of its exponent are set; this form has no branch in the loop.
  */
@@ -172,7 +172,7 @@ static void numbers_convert(th_element element, const raw_numbers *raw, uint32_t
   for (uint32_t i = 0; i < count; i++) to[i] = (float)numbers[i];
 }
 
-static th_error block_convert(const th_array *array, const th_array_source *source,
+static th_error block_convert(const th_array_file *array, const th_array_source *source,
                               const number_block *block, float *to) {
   /* The usual case goes straight to its place. */
   if (array->element == TH_ELEMENT_F32) return block_read(array, source, block, to);
@@ -186,8 +186,8 @@ static th_error block_convert(const th_array *array, const th_array_source *sour
   return TH_OK;
 }
 
-static th_error block_to_features(const th_array *array, const th_array_source *source,
-                                  const number_block *block, float *to) {
+static th_error block_to_numbers(const th_array_file *array, const th_array_source *source,
+                                 const number_block *block, float *to) {
   th_error error = block_convert(array, source, block, to);
   if (error != TH_OK || are_finite(to, block->count)) return error;
   uint32_t i = 0;
@@ -196,9 +196,9 @@ static th_error block_to_features(const th_array *array, const th_array_source *
                      isnan(to[i]) ? "is NaN" : "is infinite or too large for float32");
 }
 
-th_error th_array_to_features(const th_array *array, const th_array_source *source,
-                              th_features *features) {
-  th_features read = {.rows = array->rows, .width = array->width};
+th_error th_array_to_numbers(const th_array_file *array, const th_array_source *source,
+                             th_numbers *numbers) {
+  th_numbers read = {.rows = array->rows, .width = array->width};
   uint64_t count = array->rows * array->width;
   th_error error = length_judge(array, source);
   if (error != TH_OK) return error;
@@ -206,36 +206,35 @@ th_error th_array_to_features(const th_array *array, const th_array_source *sour
   if (read.values == NULL) return memory_fail(array);
   for (uint64_t first = 0; error == TH_OK && first < count; first += BLOCK_NUMBERS) {
     number_block block = block_at(array, first);
-    error = block_to_features(array, source, &block, read.values + first);
+    error = block_to_numbers(array, source, &block, read.values + first);
   }
   if (error == TH_OK)
-    *features = read;
+    *numbers = read;
   else
-    th_features_fini(&read);
+    th_numbers_fini(&read);
   return error;
 }
 
-/* ---- labels ---- */
+/* ---- indices ---- */
 
-static th_error block_to_labels(const th_array *array, const th_array_source *source,
-                                const number_block *block, int32_t *to) {
+static th_error block_to_indices(const th_array_file *array, const th_array_source *source,
+                                 const number_block *block, int32_t *to) {
   raw_numbers raw;
   double numbers[BLOCK_NUMBERS];
   th_error error = block_read(array, source, block, &raw);
   if (error != TH_OK) return error;
   numbers_load(array->element, &raw, block->count, numbers);
   for (uint32_t i = 0; i < block->count; i++)
-    if (!th_label_take(numbers[i], &to[i]))
-      return number_fail(array, block->first + i,
-                         "is no label: labels are whole numbers from 0 to 2147483647");
+    if (!th_index_take(numbers[i], &to[i]))
+      return number_fail(array, block->first + i, TH_INDEX_PROBLEM);
   return TH_OK;
 }
 
-th_error th_array_to_labels(const th_array *array, const th_array_source *source,
-                            th_labels *labels) {
-  th_labels read = {.rows = array->rows};
+th_error th_array_to_indices(const th_array_file *array, const th_array_source *source,
+                             th_indices *indices) {
+  th_indices read = {.rows = array->rows};
   if (array->width != 1)
-    return th_fail(TH_ERR_DATA, "%s holds %u numbers a row; labels are one a row", array->path,
+    return th_fail(TH_ERR_DATA, "%s holds %u numbers a row, where one is wanted", array->path,
                    array->width);
   th_error error = length_judge(array, source);
   if (error != TH_OK) return error;
@@ -243,11 +242,11 @@ th_error th_array_to_labels(const th_array *array, const th_array_source *source
   if (read.values == NULL) return memory_fail(array);
   for (uint64_t first = 0; error == TH_OK && first < array->rows; first += BLOCK_NUMBERS) {
     number_block block = block_at(array, first);
-    error = block_to_labels(array, source, &block, read.values + first);
+    error = block_to_indices(array, source, &block, read.values + first);
   }
   if (error == TH_OK)
-    *labels = read;
+    *indices = read;
   else
-    th_labels_fini(&read);
+    th_indices_fini(&read);
   return error;
 }

@@ -23,16 +23,16 @@ typedef enum th_element {
 } th_element;
 
 /** What a file's header says of the numbers that follow it. */
-typedef struct th_array {
+typedef struct th_array_file {
   const char *path;
   th_element element;
   bool is_big_endian;
-  bool is_pixels; /**< features are scaled to [0, 1] */
+  bool is_pixels; /**< as features they are scaled to [0, 1] */
   uint64_t rows; /**< at least 1 */
   uint32_t width; /**< at least 1; the product of all dimensions but the first */
   uint64_t offset; /**< of the first number in the file */
   uint64_t bytes; /**< of all numbers */
-} th_array;
+} th_array_file;
 
 /** Where the numbers come from: the memory that holds their whole file, or the file itself, which
  * is then read block by block. */
@@ -47,28 +47,31 @@ typedef struct th_array_source {
 
 /** Read the header of an IDX or a .npy file from its first bytes.
  *  @return TH_OK; TH_ERR_DATA naming the path and the offset. */
-th_error th_idx_header(const char *path, const void *head, size_t head_bytes, th_array *array);
-th_error th_npy_header(const char *path, const void *head, size_t head_bytes, th_array *array);
+th_error th_idx_header(const char *path, const void *head, size_t head_bytes, th_array_file *array);
+th_error th_npy_header(const char *path, const void *head, size_t head_bytes, th_array_file *array);
 
 /** Whether the bytes begin as such a file does. */
 bool th_idx_is(const void *head, size_t head_bytes);
 bool th_npy_is(const void *head, size_t head_bytes);
 
 /** Fill in rows, width and bytes from dimensions. */
-th_error th_array_set_shape(th_array *array, const uint64_t *shape, uint32_t rank);
+th_error th_array_set_shape(th_array_file *array, const uint64_t *shape, uint32_t rank);
 
 /** Judge the file's length, read the numbers and convert them. @return TH_OK; TH_ERR_DATA;
  * TH_ERR_IO; TH_ERR_SYSTEM. */
-th_error th_array_to_features(const th_array *array, const th_array_source *source,
-                              th_features *features);
-th_error th_array_to_labels(const th_array *array, const th_array_source *source,
-                            th_labels *labels);
+th_error th_array_to_numbers(const th_array_file *array, const th_array_source *source,
+                             th_numbers *numbers);
+th_error th_array_to_indices(const th_array_file *array, const th_array_source *source,
+                             th_indices *indices);
 
-/** Take a number as a label. @return whether it is whole and within int32, from 0. */
-static inline bool th_label_take(double number, int32_t *label) {
+/** What is said of a number that th_index_take refuses. */
+#define TH_INDEX_PROBLEM "is not a whole number from 0 to 2147483647"
+
+/** Take a number as a label or group. @return whether it is whole and within int32, from 0. */
+static inline bool th_index_take(double number, int32_t *index) {
   if (!(number >= 0 && number <= INT32_MAX)) return false;
-  *label = (int32_t)number;
-  return *label == number;
+  *index = (int32_t)number;
+  return *index == number;
 }
 
 #endif

@@ -108,10 +108,12 @@ static th_error text_take(csv_text *csv, char **text, size_t *length) {
 
 /* ---- the first line ---- */
 
-/** What the first line tells. */
+/** What is asked for, and what the first line tells. */
 typedef struct csv_layout {
-  uint64_t fields;
-  uint64_t label_column; /* COLUMN_NONE: no column is one */
+  const char *const *columns; /* by th_array, the names that are asked for; NULL: none is */
+  bool has_features;
+  uint64_t fields; /* in a line */
+  uint64_t places[TH_ARRAY_DATA_COUNT]; /* of the columns that are no features; or COLUMN_NONE */
 } csv_layout;
 
 /* The delimiter is the first of those known that stands outside quotes. */
@@ -168,52 +170,80 @@ static th_error names_take(csv_text *csv, char ***names, uint64_t *count) {
   return TH_OK;
 }
 
-/* A name that stands twice would make the labels a matter of luck. */
-static th_error label_column_find(const csv_text *csv, char *const *names, uint64_t count,
-                                  const char *label_column, uint64_t *found) {
-  *found = COLUMN_NONE;
-  for (uint64_t i = 0; i < count; i++) {
-    if (strcmp(names[i], label_column) != 0) continue;
-    if (*found != COLUMN_NONE)
-      return th_fail(TH_ERR_DATA, "%s: two columns are named \"%.60s\"", csv->path, label_column);
-    *found = i;
-  }
-  if (*found != COLUMN_NONE) return TH_OK;
-  size_t nearest = th_nearest(label_column, (const char *const *)names, count);
+static th_error fail_no_column(const csv_text *csv, char *const *names, uint64_t count,
+                               const char *name) {
+  size_t nearest = th_nearest(name, (const char *const *)names, count);
   if (nearest < count)
     return th_fail(TH_ERR_USAGE, "%s has no column \"%.60s\"; did you mean \"%.60s\"?", csv->path,
-                   label_column, names[nearest]);
-  return th_fail(TH_ERR_USAGE, "%s has no column \"%.60s\" among its %llu", csv->path, label_column,
+                   name, names[nearest]);
+  return th_fail(TH_ERR_USAGE, "%s has no column \"%.60s\" among its %llu", csv->path, name,
                  (unsigned long long)count);
 }
 
+/* A name that stands twice would make what is read a matter of luck. */
+static th_error column_find(const csv_text *csv, char *const *names, uint64_t count,
+                            const char *name, uint64_t *place) {
+  for (uint64_t i = 0; i < count; i++) {
+    if (strcmp(names[i], name) != 0) continue;
+    if (*place != COLUMN_NONE)
+      return th_fail(TH_ERR_DATA, "%s: two columns are named \"%.60s\"", csv->path, name);
+    *place = i;
+  }
+  return *place != COLUMN_NONE ? TH_OK : fail_no_column(csv, names, count, name);
+}
+
+/* What a column is: features, unless it was asked for by name. */
+static th_array array_of(const csv_layout *layout, uint64_t column) {
+  for (int i = TH_ARRAY_LABELS; i < TH_ARRAY_DATA_COUNT; i++)
+    if (layout->places[i] == column) return (th_array)i;
+  return TH_ARRAY_FEATURES;
+}
+
+static th_error columns_find(const csv_text *csv, char *const *names, csv_layout *layout) {
+  for (int i = TH_ARRAY_LABELS; i < TH_ARRAY_DATA_COUNT; i++) {
+    if (layout->columns[i] == NULL) continue;
+    uint64_t place = COLUMN_NONE;
+    th_error error = column_find(csv, names, layout->fields, layout->columns[i], &place);
+    if (error != TH_OK) return error;
+    th_array before = array_of(layout, place);
+    if (before != TH_ARRAY_FEATURES)
+      return th_fail(TH_ERR_USAGE, "%s: the column \"%.60s\" cannot be both %s and %s", csv->path,
+                     layout->columns[i], th_array_name(before), th_array_name((th_array)i));
+    layout->places[i] = place;
+  }
+  return TH_OK;
+}
+
 /* Read the header, if there is one, and find out how many fields a line has. */
-static th_error layout_read(csv_text *csv, th_csv_columns columns, const char *label_column,
-                            csv_layout *layout) {
-  layout->label_column = columns == TH_CSV_LABELS ? 0 : COLUMN_NONE;
+static th_error layout_read(csv_text *csv, csv_layout *layout) {
   if (!header_is_next(*csv, &layout->fields)) {
-    if (columns != TH_CSV_LABELED) return TH_OK;
-    return th_fail(TH_ERR_DATA, "%s has no header line to name the column \"%.60s\"", csv->path,
-                   label_column);
+    if (layout->columns == NULL) return TH_OK;
+    return th_fail(TH_ERR_DATA, "%s has no header line to name its columns", csv->path);
   }
   char **names;
   th_error error = names_take(csv, &names, &layout->fields);
-  if (error == TH_OK && columns == TH_CSV_LABELED)
-    error = label_column_find(csv, names, layout->fields, label_column, &layout->label_column);
+  if (error == TH_OK && layout->columns != NULL) error = columns_find(csv, names, layout);
   names_free(names, layout->fields);
   if (error == TH_OK) line_end_skip(csv);
   return error;
 }
 
-static th_error layout_judge(const csv_text *csv, const csv_layout *layout,
-                             th_csv_columns columns) {
+static uint64_t layout_width(const csv_layout *layout) {
+  uint64_t width = layout->fields;
+  for (int i = TH_ARRAY_LABELS; i < TH_ARRAY_DATA_COUNT; i++)
+    width -= layout->places[i] != COLUMN_NONE;
+  return width;
+}
+
+static th_error layout_judge(const csv_text *csv, const csv_layout *layout) {
   if (layout->fields > UINT32_MAX)
     return th_fail(TH_ERR_DATA, "%s: more than 2^32 columns", csv->path);
-  if (columns == TH_CSV_LABELS && layout->fields != 1)
-    return th_fail(TH_ERR_DATA, "%s has %llu columns; labels are one a line", csv->path,
+  if (!layout->has_features && layout->fields != 1)
+    return th_fail(TH_ERR_DATA, "%s has %llu columns, where one is wanted", csv->path,
                    (unsigned long long)layout->fields);
-  if (columns == TH_CSV_LABELED && layout->fields == 1)
-    return th_fail(TH_ERR_DATA, "%s has no column besides the labels", csv->path);
+  if (layout->has_features && layout_width(layout) == 0)
+    return th_fail(TH_ERR_DATA, "%s has no column of features besides those asked for by name",
+                   csv->path);
   return TH_OK;
 }
 
@@ -221,8 +251,7 @@ static th_error layout_judge(const csv_text *csv, const csv_layout *layout,
 
 /** Where the numbers go, and how many have. */
 typedef struct csv_sink {
-  float *features;
-  int32_t *labels;
+  void *arrays[TH_ARRAY_DATA_COUNT]; /* by th_array; NULL: none */
   uint64_t feature_count, rows;
 } csv_sink;
 
@@ -233,23 +262,29 @@ static th_error field_fail(const csv_text *csv, uint64_t column, const char *wha
                  what);
 }
 
-/* A feature is rounded twice, to double and to float32, as NumPy does that reads text. */
+/* Store a number where it belongs. It is rounded twice, to double and to float32, as NumPy does
+ * that reads text. @return what is wrong with it; NULL: nothing. */
+static const char *number_store(double number, th_array array, csv_sink *sink) {
+  if (array == TH_ARRAY_LABELS || array == TH_ARRAY_GROUPS) {
+    int32_t *indices = sink->arrays[array];
+    return th_index_take(number, &indices[sink->rows]) ? NULL : TH_INDEX_PROBLEM;
+  }
+  float value = (float)number, *values = sink->arrays[array];
+  values[array == TH_ARRAY_FEATURES ? sink->feature_count++ : sink->rows] = value;
+  if (isfinite(value)) return NULL;
+  return isnan(value) ? "is NaN" : "is infinite or too large for float32";
+}
+
 static th_error field_take(csv_text *csv, uint64_t column, const csv_layout *layout,
                            csv_sink *sink) {
   double number;
   char *begin = csv->at;
-  const char *problem = NULL;
-  if (!number_take(csv, &number)) {
+  const char *problem;
+  if (number_take(csv, &number))
+    problem = number_store(number, array_of(layout, column), sink);
+  else
     problem = is_field_end(csv, csv->at) ? "is empty; every field needs a number" : "is no number";
-  } else if (column == layout->label_column) {
-    if (th_label_take(number, &sink->labels[sink->rows])) return TH_OK;
-    problem = "is no label: labels are whole numbers from 0 to 2147483647";
-  } else {
-    float feature = (float)number;
-    sink->features[sink->feature_count++] = feature;
-    if (isfinite(feature)) return TH_OK;
-    problem = isnan(feature) ? "is NaN" : "is infinite or too large for float32";
-  }
+  if (problem == NULL) return TH_OK;
   csv->at = begin;
   return field_fail(csv, column, problem);
 }
@@ -290,64 +325,99 @@ static th_error rows_take(csv_text *csv, const csv_layout *layout, csv_sink *sin
   return th_fail(TH_ERR_DATA, "%s holds no rows of numbers", csv->path);
 }
 
-static th_error sink_allocate(const csv_text *csv, th_csv_columns columns, csv_sink *sink) {
-  /* A number and what ends it take two bytes at least, but for the last one; so no product
-   * overflows. The system gives memory to the pages that are really written, and the rest is given
-   * back. */
+static void sink_free(csv_sink *sink) {
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++) free(sink->arrays[i]);
+}
+
+/* A number and what ends it take two bytes at least, but for the last one, so no product overflows;
+ * and a line that turns out too short has begun by then. The system gives memory to the pages that
+ * are really written, and the rest is given back. */
+static th_error sink_allocate(const csv_text *csv, const csv_layout *layout, csv_sink *sink) {
   uint64_t numbers_max = (uint64_t)(csv->end - csv->at) / 2 + 1;
-  if (columns != TH_CSV_LABELS)
-    sink->features = th_memory_take(numbers_max * sizeof *sink->features);
-  if (columns != TH_CSV_FEATURES) sink->labels = th_memory_take(numbers_max * sizeof *sink->labels);
-  if ((columns == TH_CSV_LABELS || sink->features != NULL) &&
-      (columns == TH_CSV_FEATURES || sink->labels != NULL))
-    return TH_OK;
-  return th_fail(TH_ERR_SYSTEM, "no memory for the numbers of %s", csv->path);
+  uint64_t rows_max = numbers_max / layout->fields + 1;
+  bool is_there = true;
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++) {
+    bool is_features = i == TH_ARRAY_FEATURES;
+    if (is_features ? !layout->has_features : layout->places[i] == COLUMN_NONE) continue;
+    sink->arrays[i] = th_memory_take((is_features ? numbers_max : rows_max) * sizeof(float));
+    is_there = is_there && sink->arrays[i] != NULL;
+  }
+  return is_there ? TH_OK : th_fail(TH_ERR_SYSTEM, "no memory for the numbers of %s", csv->path);
 }
 
 /* Shrinking cannot fail in a way that matters: the larger block holds the same numbers. */
-static void *shrink(void *data, uint64_t count, size_t bytes) {
-  void *smaller = reallocarray(data, count, bytes);
+static void *shrink(void *data, uint64_t count) {
+  void *smaller = reallocarray(data, count, sizeof(float));
   return smaller != NULL ? smaller : data;
 }
 
-static void sink_give(csv_sink *sink, uint32_t width, th_features *features, th_labels *labels) {
-  if (sink->features != NULL) {
-    float *values = shrink(sink->features, sink->feature_count, sizeof *sink->features);
-    *features = (th_features){.values = values, .rows = sink->rows, .width = width};
-  }
-  if (sink->labels != NULL) {
-    int32_t *values = shrink(sink->labels, sink->rows, sizeof *sink->labels);
-    *labels = (th_labels){.values = values, .rows = sink->rows};
-  }
+static void sink_give(csv_sink *sink, uint32_t width, th_table *table) {
+  *table = (th_table){
+      .rows = sink->rows, .width = width, .target_width = sink->arrays[TH_ARRAY_TARGETS] != NULL};
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++)
+    if (sink->arrays[i] != NULL)
+      table->arrays[i] =
+          shrink(sink->arrays[i], i == TH_ARRAY_FEATURES ? sink->feature_count : sink->rows);
 }
 
-static th_error text_read(csv_text *csv, th_csv_columns columns, const char *label_column,
-                          th_features *features, th_labels *labels) {
-  csv_layout layout;
+static th_error text_read(csv_text *csv, csv_layout *layout, th_table *table) {
   csv_sink sink = {0};
   csv->delimiter = delimiter_guess(csv);
-  th_error error = layout_read(csv, columns, label_column, &layout);
-  if (error == TH_OK) error = layout_judge(csv, &layout, columns);
-  if (error == TH_OK) error = sink_allocate(csv, columns, &sink);
-  if (error == TH_OK) error = rows_take(csv, &layout, &sink);
-  if (error != TH_OK) {
-    free(sink.features);
-    free(sink.labels);
-    return error;
-  }
-  sink_give(&sink, (uint32_t)(layout.fields - (columns == TH_CSV_LABELED)), features, labels);
-  return TH_OK;
+  th_error error = layout_read(csv, layout);
+  if (error == TH_OK) error = layout_judge(csv, layout);
+  if (error == TH_OK) error = sink_allocate(csv, layout, &sink);
+  if (error == TH_OK) error = rows_take(csv, layout, &sink);
+  if (error == TH_OK)
+    sink_give(&sink, (uint32_t)layout_width(layout), table);
+  else
+    sink_free(&sink);
+  return error;
 }
 
-th_error th_csv_read(const char *path, th_buffer *contents, th_csv_columns columns,
-                     const char *label_column, th_features *features, th_labels *labels) {
+static th_error csv_read(const char *path, th_buffer *contents, csv_layout *layout,
+                         th_table *table) {
   static const char byte_order_mark[] = "\xEF\xBB\xBF";
   csv_text csv = {.path = path, .at = contents->data, .line = 1};
   csv.end = csv.at + contents->bytes;
   if (strncmp(csv.at, byte_order_mark, 3) == 0) csv.at += 3;
   csv.c_locale = newlocale(LC_ALL_MASK, "C", NULL);
   if (csv.c_locale == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot read %s", path);
-  th_error error = text_read(&csv, columns, label_column, features, labels);
+  th_error error = text_read(&csv, layout, table);
   freelocale(csv.c_locale);
   return error;
+}
+
+/* ---- what is asked for ---- */
+
+static csv_layout layout_of(const char *const *columns, bool has_features) {
+  csv_layout layout = {.columns = columns, .has_features = has_features};
+  for (int i = 0; i < TH_ARRAY_DATA_COUNT; i++) layout.places[i] = COLUMN_NONE;
+  return layout;
+}
+
+th_error th_csv_to_numbers(const char *path, th_buffer *contents, th_numbers *numbers) {
+  csv_layout layout = layout_of(NULL, true);
+  th_table table;
+  th_error error = csv_read(path, contents, &layout, &table);
+  if (error == TH_OK)
+    *numbers = (th_numbers){
+        .values = table.arrays[TH_ARRAY_FEATURES], .rows = table.rows, .width = table.width};
+  return error;
+}
+
+th_error th_csv_to_indices(const char *path, th_buffer *contents, th_indices *indices) {
+  csv_layout layout = layout_of(NULL, false);
+  th_table table;
+  /* Labels and groups are taken alike. */
+  layout.places[TH_ARRAY_LABELS] = 0;
+  th_error error = csv_read(path, contents, &layout, &table);
+  if (error == TH_OK)
+    *indices = (th_indices){.values = table.arrays[TH_ARRAY_LABELS], .rows = table.rows};
+  return error;
+}
+
+th_error th_csv_to_table(const char *path, th_buffer *contents,
+                         const char *const columns[TH_ARRAY_DATA_COUNT], th_table *table) {
+  csv_layout layout = layout_of(columns, true);
+  return csv_read(path, contents, &layout, table);
 }

@@ -28,9 +28,10 @@ static uint64_t dimension_at(const uint8_t *bytes) {
   return (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 | bytes[3];
 }
 
-th_error th_idx_header(const char *path, const void *head, size_t head_bytes, th_array *array) {
+th_error th_idx_header(const char *path, const void *head, size_t head_bytes,
+                       th_array_file *array) {
   const uint8_t *bytes = head;
-  *array = (th_array){.path = path, .is_big_endian = true};
+  *array = (th_array_file){.path = path, .is_big_endian = true};
   if (head_bytes < MAGIC_BYTES)
     return th_fail(TH_ERR_DATA, "%s: an IDX file cut off after %zu bytes", path, head_bytes);
   if (!type_to_element(bytes[2], &array->element))

@@ -58,7 +58,7 @@ static bool word_take(npy_cursor *cursor, char *word, size_t word_bytes) {
   return true;
 }
 
-static th_error descr_take(npy_cursor *cursor, th_array *array) {
+static th_error descr_take(npy_cursor *cursor, th_array_file *array) {
   static const struct {
     const char *type;
     th_element element;
@@ -127,7 +127,7 @@ static int key_take(npy_cursor *cursor) {
   return strcmp(word, "shape") == 0 ? KEY_SHAPE : 0;
 }
 
-static th_error dictionary_take(npy_cursor *cursor, th_array *array, uint64_t *shape,
+static th_error dictionary_take(npy_cursor *cursor, th_array_file *array, uint64_t *shape,
                                 uint32_t *rank) {
   int seen = 0;
   if (!token_take(cursor, "{")) return cursor_fail(cursor, "no dictionary begins here");
@@ -150,9 +150,10 @@ static th_error dictionary_take(npy_cursor *cursor, th_array *array, uint64_t *s
   return TH_OK;
 }
 
-th_error th_npy_header(const char *path, const void *head, size_t head_bytes, th_array *array) {
+th_error th_npy_header(const char *path, const void *head, size_t head_bytes,
+                       th_array_file *array) {
   const uint8_t *bytes = head;
-  *array = (th_array){.path = path};
+  *array = (th_array_file){.path = path};
   uint8_t version = head_bytes > MAGIC_BYTES ? bytes[MAGIC_BYTES] : 0;
   uint64_t begin = version == 1 ? MAGIC_BYTES + 4 : MAGIC_BYTES + 6;
   if (head_bytes < begin)

@@ -9,21 +9,30 @@
 
 #include <stdint.h>
 
+#include "base/array.h"
 #include "base/buffer.h"
 #include "base/error.h"
 
-/** float32 [rows, width], row-major. */
-typedef struct th_features {
+/** float32 [rows, width], row-major: features, targets, weights. */
+typedef struct th_numbers {
   float *values;
   uint64_t rows;
   uint32_t width;
-} th_features;
+} th_numbers;
 
-/** int32 [rows], classes counted from 0. */
-typedef struct th_labels {
+/** int32 [rows], counted from 0: labels, groups. */
+typedef struct th_indices {
   int32_t *values;
   uint64_t rows;
-} th_labels;
+} th_indices;
+
+/** A whole data set: every array of a job but the model, as base/array.h describes them. */
+typedef struct th_table {
+  void *arrays[TH_ARRAY_DATA_COUNT]; /**< by th_array; NULL: there is none */
+  uint64_t rows;
+  uint32_t width;
+  uint32_t target_width; /**< 0 without targets */
+} th_table;
 
 /**
  * Read features.
@@ -33,36 +42,43 @@ typedef struct th_labels {
  * as torchvision's ToTensor does; all other numbers are taken as they are. CSV: comma, semicolon or
  * tab; an optional header line (recognized because a field of it is no number).
  *
- * @param features  [out] owned by the caller (th_features_fini).
+ * @param features  [out] owned by the caller (th_numbers_fini).
  * @return TH_OK; TH_ERR_NOT_FOUND; TH_ERR_IO; TH_ERR_DATA (magic, truncation, trailing bytes,
  * ragged or non-numeric line, NaN or infinity, zero rows, sizes that overflow); TH_ERR_SYSTEM.
  */
-th_error th_features_read(const char *path, th_features *features);
+th_error th_features_read(const char *path, th_numbers *features);
+
+/** Read numbers that are no pixels: as th_features_read, but nothing is scaled. */
+th_error th_numbers_read(const char *path, th_numbers *numbers);
 
 /**
- * As th_features_read, of a file's bytes that are in memory already.
+ * As th_numbers_read, of a file's bytes that are in memory already.
  *
  * @param name      what texts call it.
  * @param contents  a NUL follows its last byte, as th_file_read leaves it; used up, whatever is
  *                  returned; th_buffer_fini as ever.
  */
-th_error th_features_decode(const char *name, th_buffer *contents, th_features *features);
+th_error th_numbers_decode(const char *name, th_buffer *contents, th_numbers *numbers);
 
-/** Read labels: as above, whole non-negative numbers, one a row; nothing is scaled. */
-th_error th_labels_read(const char *path, th_labels *labels);
+/** Read labels or groups: as above, whole numbers from 0, one a row; nothing is scaled. */
+th_error th_indices_read(const char *path, th_indices *indices);
 
 /**
- * Read features and labels from one CSV file with a header: the column named label_column is the
- * labels, every other one a feature.
+ * Read a data set from one CSV file with a header.
  *
- * @return as th_features_read; TH_ERR_USAGE if no column has that name.
+ * @param columns  by th_array, the names of the columns that are labels, targets (one a row),
+ *                 weights or groups; NULL: there is none. Every other column is a feature.
+ * @param table    [out] owned by the caller (th_table_fini).
+ * @return as th_features_read; TH_ERR_USAGE if no column has such a name, or two arrays are to come
+ *         from one.
  */
-th_error th_csv_read_labeled(const char *path, const char *label_column, th_features *features,
-                             th_labels *labels);
+th_error th_csv_read_table(const char *path, const char *const columns[TH_ARRAY_DATA_COUNT],
+                           th_table *table);
 
 /** Free; takes an empty one. */
-void th_features_fini(th_features *features);
-void th_labels_fini(th_labels *labels);
+void th_numbers_fini(th_numbers *numbers);
+void th_indices_fini(th_indices *indices);
+void th_table_fini(th_table *table);
 
 /**
  * Encode float32 [rows, width] as .npy version 1.0.

@@ -125,6 +125,14 @@ Test(command, a_wrong_command_line_is_told_before_anything_is_done) {
   assert_fails(test_trainhost("train --data x --out m"), 64, "--labels is missing");
   assert_fails(test_trainhost("train --data x --labels y"), 64, "--out is missing");
   assert_fails(test_trainhost("train --data x --labels y --label-column z --out m"), 64, "both");
+  assert_fails(test_trainhost("train --data x --labels y --targets z --out m"), 64,
+               "labels and targets are both given");
+  assert_fails(test_trainhost("train --data x --weights y --out m"), 64, "--labels is missing");
+  assert_fails(test_trainhost("sweep s --data x --label-column y --groups z --group-column z"), 66,
+               "s: ");
+  assert_fails(test_trainhost("evaluate --model m --data x --labels y --groups z --group-column z"),
+               64, "--groups and --group-column are both given");
+  assert_fails(test_trainhost("predict --model m --data x --weights y"), 64, "no flag --weights");
   assert_fails(test_trainhost("train --data x --labels y --out m --detach"), 64, "result JOB");
   assert_fails(test_trainhost("train --data x --labels y --detach"), 64, "--detach needs a host");
   assert_fails(test_trainhost("train a b"), 64, "\"a\" is one word too many");
@@ -162,6 +170,19 @@ Test(command, files_that_are_not_there_or_cannot_be_written_are_named) {
   assert_fails(test_trainhost("train --data x.npy --labels y.idx --out ."), 74, "directory");
   assert_fails(test_trainhost("evaluate --model absent --data x.npy --labels y.idx"), 66, "absent");
   assert_fails(test_trainhost("train --data xy.csv --label-column klass --out m"), 64, "klass");
+}
+
+Test(command, weights_and_groups_that_cannot_be_are_named_with_their_file) {
+  test_data_write(8);
+  test_file_write("seven.csv", "0\n1\n0\n1\n0\n1\n0\n");
+  test_file_write("pairs.csv", "0,1\n1,1\n0,1\n1,1\n0,1\n1,1\n0,1\n1,1\n");
+  test_file_write("halves.csv", "0\n1\n0\n1\n0\n1\n0\n0.5\n");
+#define TRAIN "train --data x.npy --labels y.idx --out m.safetensors "
+  assert_fails(test_trainhost(TRAIN "--weights seven.csv"), 65, "seven.csv has 7 weights");
+  assert_fails(test_trainhost(TRAIN "--weights pairs.csv"), 65, "pairs.csv has 2 numbers a row");
+  assert_fails(test_trainhost(TRAIN "--groups halves.csv"), 65, "halves.csv: line 8, field 1");
+  assert_fails(test_trainhost(TRAIN "--groups pairs.csv"), 65, "pairs.csv has 2 columns");
+#undef TRAIN
 }
 
 Test(command, mismatched_counts_name_both_files_and_both_numbers) {

@@ -82,6 +82,23 @@ Test(fields, rows_of_their_own_validate) {
   run_fails(SHORT "--validation-data y.idx --validation-labels y.idx", 65, "columns");
 }
 
+Test(fields, rows_that_validate_have_the_arrays_that_the_others_have) {
+#define VALIDATION "--validation-data x.npy --validation-labels y.idx "
+  test_file_write("vector.csv", "9\n");
+  run_succeeds(SHORT VALIDATION
+               "--weights y.idx --validation-weights y.idx --groups y.idx "
+               "--validation-groups y.idx --epochs 1");
+  run_fails(SHORT VALIDATION "--weights y.idx", 64, "--validation-weights is missing");
+  run_fails(SHORT VALIDATION "--validation-groups y.idx", 64, "--groups is missing");
+  run_fails(SHORT "--groups y.idx --validation-groups y.idx", 64, "--validation-data is missing");
+  run_fails(SHORT VALIDATION "--weights y.idx --validation-weights vector.csv", 65, "1 weights");
+  run_fails(
+      "train --data xy.csv --label-column class --validation-data xy.csv --validation-labels y.idx "
+      "--out n.safetensors --quiet",
+      64, "--validation-labels and --label-column");
+#undef VALIDATION
+}
+
 Test(fields, a_profile_gives_way_to_every_flag) {
   run_succeeds(SHORT "--profile ktrdr --epochs 2");
   json_t *card = card_read();

@@ -146,11 +146,11 @@ Test(train, a_model_is_evaluated) {
 Test(train, logits_are_predicted_as_npy) {
   model_train();
   free(output_of(test_trainhost("predict --model m.safetensors --data x.npy --out p.npy")));
-  th_features logits;
+  th_numbers logits;
   cr_assert_eq(th_features_read("p.npy", &logits), TH_OK, "%s", th_error_text());
   cr_assert_eq(logits.rows, 400);
   cr_assert_eq(logits.width, 2);
-  th_features_fini(&logits);
+  th_numbers_fini(&logits);
 }
 
 /* Columns: row, class, probability_0, probability_1. */
@@ -158,7 +158,7 @@ Test(train, classes_are_predicted_as_csv) {
   model_train();
   free(output_of(test_trainhost(
       "predict --model m.safetensors --data xy.csv --label-column class --out p.csv")));
-  th_features table;
+  th_numbers table;
   cr_assert_eq(th_features_read("p.csv", &table), TH_OK, "%s", th_error_text());
   cr_assert_eq(table.rows, 400);
   cr_assert_eq(table.width, 4);
@@ -171,7 +171,41 @@ Test(train, classes_are_predicted_as_csv) {
     right += of[1] == (float)(row % 2);
   }
   cr_assert_gt(right, 380);
-  th_features_fini(&table);
+  th_numbers_fini(&table);
+}
+
+/* The digest tells what was trained on, so that equal models are of equal arrays. */
+Test(train, weights_and_groups_come_from_files_or_columns) {
+  FILE *table = fopen("all.csv", "w"), *weights = fopen("w.csv", "w"),
+       *groups = fopen("g.csv", "w");
+  th_numbers features;
+  cr_assert_eq(th_features_read("x.npy", &features), TH_OK, "%s", th_error_text());
+  fputs("symbol,weight,class", table);
+  for (unsigned i = 0; i < features.width; i++) fprintf(table, ",%u", i);
+  for (unsigned row = 0; row < 400; row++) {
+    fprintf(weights, "%g\n", row % 4 / 2.0);
+    fprintf(groups, "%u\n", row % 5);
+    fprintf(table, "\n%u,%g,%u", row % 5, row % 4 / 2.0, row % 2);
+    for (unsigned i = 0; i < features.width; i++)
+      fprintf(table, ",%.9g", (double)features.values[row * features.width + i]);
+  }
+  cr_assert_eq(fclose(table) | fclose(weights) | fclose(groups), 0);
+  th_numbers_fini(&features);
+#define REST " --hidden 4 --epochs 2 --quiet --out "
+  free(output_of(
+      test_trainhost("train " DATA " --weights w.csv --groups g.csv" REST "files.safetensors")));
+  free(
+      output_of(test_trainhost("train --data all.csv --label-column class --weight-column weight "
+                               "--group-column symbol" REST "columns.safetensors")));
+#undef REST
+  cr_assert_eq(system("cmp files.safetensors columns.safetensors"), 0);
+  cr_assert_eq(system("d=$(grep -o 'blake2b-256:[0-9a-f]*' files.json) && grep -q $d columns.json"),
+               0, "other arrays");
+  /* The same file predicts. */
+  free(
+      output_of(test_trainhost("predict --model files.safetensors --data all.csv --label-column "
+                               "class --weight-column weight --group-column symbol --out p.csv")));
+  cr_assert(test_file_exists("p.csv"));
 }
 
 Test(train, what_is_wrong_with_a_model_or_data_is_told) {

@@ -12,24 +12,24 @@ TestSuite(array, .init = scratch_open, .fini = scratch_close);
 /* A string literal with NULs in it, and its length without the last one. */
 #define BYTES(literal) literal, sizeof(literal) - 1
 
-static th_error features_of(const void *data, size_t bytes, th_features *features) {
+static th_error features_of(const void *data, size_t bytes, th_numbers *features) {
   scratch_write("array", data, bytes);
   return th_features_read("array", features);
 }
 
-static th_error labels_of(const void *data, size_t bytes, th_labels *labels) {
+static th_error labels_of(const void *data, size_t bytes, th_indices *labels) {
   scratch_write("array", data, bytes);
-  return th_labels_read("array", labels);
+  return th_indices_read("array", labels);
 }
 
 static void assert_features_refused(const void *data, size_t bytes, const char *words) {
-  th_features features = {.rows = 77};
+  th_numbers features = {.rows = 77};
   assert_failed(features_of(data, bytes, &features), TH_ERR_DATA, words);
   cr_assert_not_null(strstr(th_error_text(), "array"), "the file is not named");
 }
 
 static void assert_labels_refused(const void *data, size_t bytes, const char *words) {
-  th_labels labels;
+  th_indices labels;
   assert_failed(labels_of(data, bytes, &labels), TH_ERR_DATA, words);
 }
 
@@ -55,7 +55,7 @@ static size_t npy_of(char *file, const char *descr, const char *shape, const voi
 /* ---- IDX ---- */
 
 Test(array, idx_pixels_become_numbers_from_0_to_1) {
-  th_features features;
+  th_numbers features;
   cr_assert_eq(
       features_of(BYTES("\0\0\x08\x03\0\0\0\2\0\0\0\1\0\0\0\2\x00\xFF\x80\x01"), &features), TH_OK,
       "%s", th_error_text());
@@ -65,8 +65,8 @@ Test(array, idx_pixels_become_numbers_from_0_to_1) {
   cr_assert_eq(features.values[1], 1.0F);
   cr_assert_eq(features.values[2], 128 / 255.0F);
   cr_assert_eq(features.values[3], 1 / 255.0F);
-  th_features_fini(&features);
-  th_features_fini(&features);
+  th_numbers_fini(&features);
+  th_numbers_fini(&features);
 }
 
 Test(array, idx_of_other_types_is_taken_as_it_is) {
@@ -80,21 +80,31 @@ Test(array, idx_of_other_types_is_taken_as_it_is) {
               {BYTES("\0\0\x0D\x01\0\0\0\1\x3F\xC0\x00\x00"), 1.5F},
               {BYTES("\0\0\x0E\x01\0\0\0\1\xBF\xF8\x00\x00\x00\x00\x00\x00"), -1.5F}};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-    th_features features;
+    th_numbers features;
     cr_assert_eq(features_of(rows[i].bytes, rows[i].size, &features), TH_OK, "%s", th_error_text());
     cr_assert_eq(features.width, 1);
     cr_assert_eq(features.values[0], rows[i].number, "row %zu", i);
-    th_features_fini(&features);
+    th_numbers_fini(&features);
   }
 }
 
 Test(array, idx_labels_are_not_scaled) {
-  th_labels labels;
+  th_indices labels;
   cr_assert_eq(labels_of(BYTES("\0\0\x08\x01\0\0\0\3\x00\x09\xFF"), &labels), TH_OK);
   cr_assert_eq(labels.rows, 3);
   cr_assert_eq(labels.values[1], 9);
   cr_assert_eq(labels.values[2], 255);
-  th_labels_fini(&labels);
+  th_indices_fini(&labels);
+}
+
+Test(array, idx_numbers_that_are_no_features_are_not_scaled) {
+  th_numbers targets;
+  scratch_write("array", BYTES("\0\0\x08\x02\0\0\0\1\0\0\0\2\x01\xFF"));
+  cr_assert_eq(th_numbers_read("array", &targets), TH_OK, "%s", th_error_text());
+  cr_assert_eq(targets.width, 2);
+  cr_assert_eq(targets.values[0], 1);
+  cr_assert_eq(targets.values[1], 255);
+  th_numbers_fini(&targets);
 }
 
 Test(array, idx_that_is_broken_is_refused) {
@@ -126,12 +136,12 @@ Test(array, gzip_is_not_unpacked_beyond_what_the_header_announces) {
   char *bomb = calloc(1, BOMB_BYTES);
   memcpy(bomb, "\0\0\x08\x01\0\0\0\5", 8);
   scratch_write_gzip("bomb.gz", bomb, BOMB_BYTES);
-  th_features features;
+  th_numbers features;
   assert_failed(th_features_read("bomb.gz", &features), TH_ERR_DATA, "13 bytes that its header");
   scratch_write_gzip("fits.gz", bomb, 13);
   cr_assert_eq(th_features_read("fits.gz", &features), TH_OK, "%s", th_error_text());
   cr_assert_eq(features.rows, 5);
-  th_features_fini(&features);
+  th_numbers_fini(&features);
   free(bomb);
 }
 
@@ -159,22 +169,22 @@ Test(array, npy_of_every_type_and_byte_order_is_read) {
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     char file[256];
-    th_features features;
+    th_numbers features;
     size_t bytes = npy_of(file, rows[i].descr, "(1,)", rows[i].bytes, rows[i].size);
     cr_assert_eq(features_of(file, bytes, &features), TH_OK, "%s", th_error_text());
     cr_assert_eq(features.values[0], rows[i].number, "%s", rows[i].descr);
-    th_features_fini(&features);
+    th_numbers_fini(&features);
   }
 }
 
 Test(array, npy_dimensions_beyond_the_first_are_one_row) {
   char file[256];
-  th_features features;
+  th_numbers features;
   cr_assert_eq(features_of(file, npy_of(file, "|u1", "(2, 3, 1)", "abcdef", 6), &features), TH_OK);
   cr_assert_eq(features.rows, 2);
   cr_assert_eq(features.width, 3);
   cr_assert_eq(features.values[3], 'd');
-  th_features_fini(&features);
+  th_numbers_fini(&features);
 }
 
 Test(array, npy_headers_of_other_writers_are_read) {
@@ -184,18 +194,18 @@ Test(array, npy_headers_of_other_writers_are_read) {
       "{'descr': '|u1', 'fortran_order': False, 'shape': (1), }"};
   for (size_t i = 0; i < 3; i++) {
     char file[256];
-    th_features features;
+    th_numbers features;
     cr_assert_eq(features_of(file, npy_make(file, dictionaries[i], "a", 1), &features), TH_OK, "%s",
                  th_error_text());
     cr_assert_eq(features.values[0], 'a');
-    th_features_fini(&features);
+    th_numbers_fini(&features);
   }
-  th_features features;
+  th_numbers features;
   cr_assert_eq(features_of(BYTES("\x93NUMPY\2\0\x37\0\0\0{'descr': '|u1', 'fortran_order': False, "
                                  "'shape': (1,)}a"),
                            &features),
                TH_OK, "%s", th_error_text());
-  th_features_fini(&features);
+  th_numbers_fini(&features);
 }
 
 static void assert_dictionary_refused(const char *dictionary, const char *words) {
@@ -254,15 +264,15 @@ Test(array, long_arrays_are_judged_to_the_end) {
   char *file = malloc(200 + ROWS * sizeof(float));
   float *numbers = malloc(ROWS * sizeof *numbers);
   for (int i = 0; i < ROWS; i++) numbers[i] = (float)i;
-  th_features features;
+  th_numbers features;
   size_t bytes = npy_of(file, "<f4", "(40001,)", numbers, ROWS * sizeof *numbers);
   cr_assert_eq(features_of(file, bytes, &features), TH_OK);
   cr_assert_eq(memcmp(features.values, numbers, ROWS * sizeof *numbers), 0);
-  th_features_fini(&features);
-  th_labels labels;
+  th_numbers_fini(&features);
+  th_indices labels;
   cr_assert_eq(labels_of(file, bytes, &labels), TH_OK);
   for (int i = 0; i < ROWS; i++) cr_assert_eq(labels.values[i], i);
-  th_labels_fini(&labels);
+  th_indices_fini(&labels);
   numbers[ROWS - 1] = INFINITY;
   bytes = npy_of(file, "<f4", "(40001,)", numbers, ROWS * sizeof *numbers);
   assert_features_refused(file, bytes, "row 40000");
@@ -283,18 +293,18 @@ Test(array, a_file_packed_or_in_memory_gives_the_same_numbers) {
   }
   size_t bytes = npy_of(file, ">f8", "(7000, 5)", numbers, NUMBERS * sizeof *numbers);
   cr_assert_neq((bytes - NUMBERS * sizeof *numbers) % 8, 0);
-  th_features plain, packed, decoded;
+  th_numbers plain, packed, decoded;
   cr_assert_eq(features_of(file, bytes, &plain), TH_OK, "%s", th_error_text());
   scratch_write_gzip("array", file, bytes);
   cr_assert_eq(th_features_read("array", &packed), TH_OK, "%s", th_error_text());
   th_buffer contents = {.data = file, .bytes = bytes};
-  cr_assert_eq(th_features_decode("array", &contents, &decoded), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_numbers_decode("array", &contents, &decoded), TH_OK, "%s", th_error_text());
   for (int i = 0; i < NUMBERS; i++) cr_assert_eq(plain.values[i], (float)((double)i / 3));
   cr_assert_eq(memcmp(packed.values, plain.values, NUMBERS * sizeof *plain.values), 0);
   cr_assert_eq(memcmp(decoded.values, plain.values, NUMBERS * sizeof *plain.values), 0);
-  th_features_fini(&plain);
-  th_features_fini(&packed);
-  th_features_fini(&decoded);
+  th_numbers_fini(&plain);
+  th_numbers_fini(&packed);
+  th_numbers_fini(&decoded);
   free(numbers);
   free(file);
 }
@@ -316,24 +326,24 @@ Test(array, what_is_no_label_is_refused_with_its_place) {
 
 Test(array, the_largest_label_is_one) {
   char file[256];
-  th_labels labels;
+  th_indices labels;
   cr_assert_eq(labels_of(file, npy_of(file, "<u4", "(1, 1)", "\xFF\xFF\xFF\x7F", 4), &labels),
                TH_OK);
   cr_assert_eq(labels.values[0], INT32_MAX);
-  th_labels_fini(&labels);
+  th_indices_fini(&labels);
 }
 
 static th_error features_read_and_free(const char *name) {
-  th_features features = {0};
+  th_numbers features = {0};
   th_error error = th_features_read(name, &features);
-  th_features_fini(&features);
+  th_numbers_fini(&features);
   return error;
 }
 
 static th_error labels_read_and_free(const char *name) {
-  th_labels labels = {0};
-  th_error error = th_labels_read(name, &labels);
-  th_labels_fini(&labels);
+  th_indices labels = {0};
+  th_error error = th_indices_read(name, &labels);
+  th_indices_fini(&labels);
   return error;
 }
 
@@ -352,14 +362,14 @@ Test(array, every_damage_is_judged) {
 Test(array, encode_writes_what_features_read_reads) {
   static const float values[] = {1, 2, 3, 4, 5, -6.5F};
   th_buffer npy;
-  th_features features;
+  th_numbers features;
   cr_assert_eq(th_npy_encode(values, 2, 3, &npy), TH_OK);
   cr_assert_eq(npy.bytes, 128 + sizeof values);
   cr_assert_eq(features_of(npy.data, npy.bytes, &features), TH_OK, "%s", th_error_text());
   cr_assert_eq(features.rows, 2);
   cr_assert_eq(features.width, 3);
   cr_assert_eq(memcmp(features.values, values, sizeof values), 0);
-  th_features_fini(&features);
+  th_numbers_fini(&features);
   th_buffer_fini(&npy);
   cr_assert_eq(th_npy_encode(NULL, 0, 3, &npy), TH_OK);
   th_buffer_fini(&npy);
@@ -391,15 +401,15 @@ Test(array, what_numpy_saves_is_read) {
                                       "i8<", "i8>", "u8<", "u8>", "two"};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     char name[16];
-    th_features features;
+    th_numbers features;
     snprintf(name, sizeof name, "%s.npy", names[i]);
     cr_assert_eq(th_features_read(name, &features), TH_OK, "%s", th_error_text());
     cr_assert_eq(features.rows, 3);
     cr_assert_eq(features.width, 4);
     for (int j = 0; j < 12; j++) cr_assert_eq(features.values[j], (float)j, "%s", name);
-    th_features_fini(&features);
+    th_numbers_fini(&features);
   }
-  th_features features;
+  th_numbers features;
   assert_failed(th_features_read("scalar.npy", &features), TH_ERR_DATA, "without dimensions");
   assert_failed(th_features_read("fortran.npy", &features), TH_ERR_DATA, "ascontiguousarray");
 }

@@ -10,22 +10,22 @@
 
 TestSuite(csv, .init = scratch_open, .fini = scratch_close);
 
-static th_error features_of(const char *text, th_features *features) {
+static th_error features_of(const char *text, th_numbers *features) {
   scratch_write("table.csv", text, strlen(text));
   return th_features_read("table.csv", features);
 }
 
 static void assert_features(const char *text, uint64_t rows, uint32_t width, const float *values) {
-  th_features features;
+  th_numbers features;
   cr_assert_eq(features_of(text, &features), TH_OK, "%s: %s", text, th_error_text());
   cr_assert_eq(features.rows, rows, "%s", text);
   cr_assert_eq(features.width, width, "%s", text);
   cr_assert_eq(memcmp(features.values, values, rows * width * sizeof *values), 0, "%s", text);
-  th_features_fini(&features);
+  th_numbers_fini(&features);
 }
 
 static void assert_features_refused(const char *text, const char *words) {
-  th_features features;
+  th_numbers features;
   assert_failed(features_of(text, &features), TH_ERR_DATA, words);
   cr_assert_not_null(strstr(th_error_text(), "table.csv"));
 }
@@ -166,14 +166,14 @@ Test(csv, a_file_without_rows_is_refused) {
 
 Test(csv, what_is_no_text_is_refused) {
   static const char zip[] = "PK\3\4\24\0\0\0\0\0numbers.npy", wide[] = "1\0,\0002\0\n";
-  th_features features;
+  th_numbers features;
   scratch_write("a.npz", zip, sizeof zip);
   assert_failed(th_features_read("a.npz", &features), TH_ERR_DATA, "neither IDX nor .npy nor CSV");
   scratch_write("utf16.csv", wide, sizeof wide);
   assert_failed(th_features_read("utf16.csv", &features), TH_ERR_DATA, "no text");
-  th_labels labels;
-  assert_failed(th_labels_read("utf16.csv", &labels), TH_ERR_DATA, "no text");
-  assert_failed(th_labels_read("absent.csv", &labels), TH_ERR_NOT_FOUND, "absent.csv");
+  th_indices labels;
+  assert_failed(th_indices_read("utf16.csv", &labels), TH_ERR_DATA, "no text");
+  assert_failed(th_indices_read("absent.csv", &labels), TH_ERR_NOT_FOUND, "absent.csv");
 }
 
 /* Behind what is looked at to tell the format. */
@@ -182,28 +182,28 @@ Test(csv, a_nul_far_within_is_no_end) {
   char text[2 * LINES];
   for (int i = 0; i < LINES; i++) memcpy(text + 2 * i, "1\n", 2);
   text[2 * LINES - 3] = '\0';
-  th_features features;
+  th_numbers features;
   scratch_write("table.csv", text, sizeof text);
   assert_failed(th_features_read("table.csv", &features), TH_ERR_DATA, "line 4999");
 }
 
 Test(csv, gzip_is_unpacked) {
-  th_features features;
+  th_numbers features;
   scratch_write_gzip("table.csv.gz", "1,2\n3,4\n", 8);
   cr_assert_eq(th_features_read("table.csv.gz", &features), TH_OK, "%s", th_error_text());
   cr_assert_eq(memcmp(features.values, one_to_four, sizeof one_to_four), 0);
-  th_features_fini(&features);
+  th_numbers_fini(&features);
 }
 
 /* ---- labels ---- */
 
-static th_error labels_of(const char *text, th_labels *labels) {
+static th_error labels_of(const char *text, th_indices *labels) {
   scratch_write("labels.csv", text, strlen(text));
-  return th_labels_read("labels.csv", labels);
+  return th_indices_read("labels.csv", labels);
 }
 
 static void assert_labels_refused(const char *text, const char *words) {
-  th_labels labels;
+  th_indices labels;
   assert_failed(labels_of(text, &labels), TH_ERR_DATA, words);
 }
 
@@ -211,97 +211,156 @@ Test(csv, labels_are_whole_numbers_with_or_without_a_header) {
   static const char *const texts[] = {"0\n2\n2147483647\n", "class\n0\n2\n2147483647",
                                       "0.0\n2e0\n2147483647.0\n"};
   for (size_t i = 0; i < 3; i++) {
-    th_labels labels;
+    th_indices labels;
     cr_assert_eq(labels_of(texts[i], &labels), TH_OK, "%s", th_error_text());
     cr_assert_eq(labels.rows, 3);
     cr_assert_eq(labels.values[0], 0);
     cr_assert_eq(labels.values[1], 2);
     cr_assert_eq(labels.values[2], INT32_MAX);
-    th_labels_fini(&labels);
-    th_labels_fini(&labels);
+    th_indices_fini(&labels);
+    th_indices_fini(&labels);
   }
 }
 
 Test(csv, what_is_no_label_is_refused_with_its_place) {
-  assert_labels_refused("0\n-1\n", "line 2, field 1: \"-1\" is no label");
+  assert_labels_refused("0\n-1\n", "line 2, field 1: \"-1\" is not a whole number");
   assert_labels_refused("0\n1.5\n", "1.5");
   assert_labels_refused("0\n2147483648\n", "2147483647");
-  assert_labels_refused("0\n1e300\n", "no label");
-  assert_labels_refused("0\nnan\n", "no label");
+  assert_labels_refused("0\n1e300\n", "whole number");
+  assert_labels_refused("0\nnan\n", "whole number");
   assert_labels_refused("0\ncat\n", "no number");
   assert_labels_refused("0,1\n", "2 columns");
 }
 
-/* ---- features and labels in one file ---- */
+/* ---- a whole data set in one file ---- */
 
-static th_error labeled_of(const char *text, const char *column, th_features *features,
-                           th_labels *labels) {
+/* Its labels are column y. */
+static th_error labeled_of(const char *text, const char *column, th_table *table) {
+  const char *const columns[TH_ARRAY_DATA_COUNT] = {[TH_ARRAY_LABELS] = column};
   scratch_write("both.csv", text, strlen(text));
-  return th_csv_read_labeled("both.csv", column, features, labels);
+  return th_csv_read_table("both.csv", columns, table);
+}
+
+static void assert_array(const th_table *table, th_array array, const void *values, size_t bytes) {
+  cr_assert_not_null(table->arrays[array], "no %s", th_array_name(array));
+  cr_assert_eq(memcmp(table->arrays[array], values, bytes), 0, "%s", th_array_name(array));
 }
 
 Test(csv, the_named_column_is_the_labels_wherever_it_stands) {
   static const char *const texts[] = {"y,a,b\n7,1,2\n8,3,4\n", "a,y,b\n1,7,2\n3,8,4\n",
                                       "a,b,\"y\"\r\n1,2,7\r\n3,4,8\r\n"};
+  static const int32_t labels[] = {7, 8};
   for (size_t i = 0; i < 3; i++) {
-    th_features features;
-    th_labels labels;
-    cr_assert_eq(labeled_of(texts[i], "y", &features, &labels), TH_OK, "%s", th_error_text());
-    cr_assert_eq(features.rows, 2);
-    cr_assert_eq(features.width, 2);
-    cr_assert_eq(memcmp(features.values, one_to_four, sizeof one_to_four), 0);
-    cr_assert_eq(labels.rows, 2);
-    cr_assert_eq(labels.values[0], 7);
-    cr_assert_eq(labels.values[1], 8);
-    th_features_fini(&features);
-    th_labels_fini(&labels);
+    th_table table;
+    cr_assert_eq(labeled_of(texts[i], "y", &table), TH_OK, "%s", th_error_text());
+    cr_assert_eq(table.rows, 2);
+    cr_assert_eq(table.width, 2);
+    cr_assert_eq(table.target_width, 0);
+    assert_array(&table, TH_ARRAY_FEATURES, one_to_four, sizeof one_to_four);
+    assert_array(&table, TH_ARRAY_LABELS, labels, sizeof labels);
+    for (int array = TH_ARRAY_TARGETS; array < TH_ARRAY_DATA_COUNT; array++)
+      cr_assert_null(table.arrays[array]);
+    th_table_fini(&table);
+    th_table_fini(&table);
   }
 }
 
+static const char *const all_columns[TH_ARRAY_DATA_COUNT] = {
+    [TH_ARRAY_TARGETS] = "return", [TH_ARRAY_WEIGHTS] = "weight", [TH_ARRAY_GROUPS] = "symbol"};
+
+Test(csv, targets_weights_and_groups_are_columns_too) {
+  static const float targets[] = {-0.5F, 2.25F}, weights[] = {1, 0.5F};
+  static const int32_t groups[] = {3, 0};
+  static const char text[] = "symbol;a;weight;b;return\n3;1;1;2;-0.5\n0;3;0.5;4;2.25\n";
+  th_table table;
+  scratch_write("all.csv", text, strlen(text));
+  cr_assert_eq(th_csv_read_table("all.csv", all_columns, &table), TH_OK, "%s", th_error_text());
+  cr_assert_eq(table.width, 2);
+  cr_assert_eq(table.target_width, 1);
+  assert_array(&table, TH_ARRAY_FEATURES, one_to_four, sizeof one_to_four);
+  assert_array(&table, TH_ARRAY_TARGETS, targets, sizeof targets);
+  assert_array(&table, TH_ARRAY_WEIGHTS, weights, sizeof weights);
+  assert_array(&table, TH_ARRAY_GROUPS, groups, sizeof groups);
+  cr_assert_null(table.arrays[TH_ARRAY_LABELS]);
+  th_table_fini(&table);
+}
+
+static void assert_table_refused(const char *text, th_error error, const char *words) {
+  th_table table;
+  scratch_write("all.csv", text, strlen(text));
+  assert_failed(th_csv_read_table("all.csv", all_columns, &table), error, words);
+}
+
+Test(csv, what_cannot_be_a_target_weight_or_group_is_refused_with_its_place) {
+  assert_table_refused("a,return,weight,symbol\n1,nan,1,0\n", TH_ERR_DATA,
+                       "field 2: \"nan\" is NaN");
+  assert_table_refused("a,return,weight,symbol\n1,1,1e39,0\n", TH_ERR_DATA, "field 3");
+  assert_table_refused("a,return,weight,symbol\n1,1,1,-1\n", TH_ERR_DATA, "whole number");
+  assert_table_refused("a,return,weight,symbol\n1,1,1,0.5\n", TH_ERR_DATA, "whole number");
+  assert_table_refused("a,return,weights,symbol\n1,1,1,1\n", TH_ERR_USAGE,
+                       "did you mean \"weights\"");
+  assert_table_refused("return,weight,symbol\n1,1,1\n", TH_ERR_DATA, "no column of features");
+}
+
+Test(csv, one_column_is_not_two_arrays) {
+  static const char *const columns[TH_ARRAY_DATA_COUNT] = {
+      [TH_ARRAY_LABELS] = "y", [TH_ARRAY_GROUPS] = "y"};
+  th_table table;
+  scratch_write("all.csv", "a,y\n1,2\n", 8);
+  assert_failed(th_csv_read_table("all.csv", columns, &table), TH_ERR_USAGE,
+                "both labels and groups");
+}
+
+/* A line that is short of fields begins in the memory of the rows before it. */
+Test(csv, the_shortest_lines_fit_their_memory) {
+  static const int32_t labels[] = {1, 2};
+  th_table table;
+  cr_assert_eq(labeled_of("y,a\n1,1\n2,1", "y", &table), TH_OK, "%s", th_error_text());
+  assert_array(&table, TH_ARRAY_LABELS, labels, sizeof labels);
+  th_table_fini(&table);
+  assert_failed(labeled_of("y,a\n1,1\n2,1\n3", "y", &table), TH_ERR_DATA, "line 4 has 1 field");
+}
+
 Test(csv, a_quoted_name_is_the_text_within_its_quotes) {
-  th_features features;
-  th_labels labels;
-  cr_assert_eq(labeled_of("a,\"the \"\"y\"\", in\nquotes\"\n1,2\n", "the \"y\", in\nquotes",
-                          &features, &labels),
-               TH_OK, "%s", th_error_text());
-  cr_assert_eq(labels.values[0], 2);
-  th_features_fini(&features);
-  th_labels_fini(&labels);
-  assert_failed(labeled_of("a,\"y\ny\"\nx,2\n", "y\ny", &features, &labels), TH_ERR_DATA, "line 3");
+  static const int32_t label = 2;
+  th_table table;
+  cr_assert_eq(
+      labeled_of("a,\"the \"\"y\"\", in\nquotes\"\n1,2\n", "the \"y\", in\nquotes", &table), TH_OK,
+      "%s", th_error_text());
+  assert_array(&table, TH_ARRAY_LABELS, &label, sizeof label);
+  th_table_fini(&table);
+  assert_failed(labeled_of("a,\"y\ny\"\nx,2\n", "y\ny", &table), TH_ERR_DATA, "line 3");
 }
 
 Test(csv, a_label_column_that_is_not_there_is_refused) {
-  th_features features;
-  th_labels labels;
-  assert_failed(labeled_of("a,label\n1,2\n", "lable", &features, &labels), TH_ERR_USAGE,
+  th_table table;
+  assert_failed(labeled_of("a,label\n1,2\n", "lable", &table), TH_ERR_USAGE,
                 "did you mean \"label\"");
-  assert_failed(labeled_of("a,b\n1,2\n", "species", &features, &labels), TH_ERR_USAGE,
-                "no column \"species\"");
-  assert_failed(labeled_of("1,2\n", "y", &features, &labels), TH_ERR_DATA, "no header");
-  assert_failed(labeled_of("y\n1\n", "y", &features, &labels), TH_ERR_DATA, "besides");
-  assert_failed(labeled_of("y,a,y\n1,2,3\n", "y", &features, &labels), TH_ERR_DATA, "two columns");
-  assert_failed(labeled_of("y,a\n1.5,2\n", "y", &features, &labels), TH_ERR_DATA, "no label");
-  assert_failed(labeled_of("y,a\n1,nan\n", "y", &features, &labels), TH_ERR_DATA, "NaN");
+  assert_failed(labeled_of("a,b\n1,2\n", "species", &table), TH_ERR_USAGE, "no column \"species\"");
+  assert_failed(labeled_of("1,2\n", "y", &table), TH_ERR_DATA, "no header");
+  assert_failed(labeled_of("y\n1\n", "y", &table), TH_ERR_DATA, "besides");
+  assert_failed(labeled_of("y,a,y\n1,2,3\n", "y", &table), TH_ERR_DATA, "two columns");
+  assert_failed(labeled_of("y,a\n1.5,2\n", "y", &table), TH_ERR_DATA, "whole number");
+  assert_failed(labeled_of("y,a\n1,nan\n", "y", &table), TH_ERR_DATA, "NaN");
   scratch_write("both.csv", "\0\0\x08\x01\0\0\0\1\5", 9);
-  assert_failed(th_csv_read_labeled("both.csv", "y", &features, &labels), TH_ERR_DATA, "no CSV");
+  assert_failed(th_csv_read_table("both.csv", all_columns, &table), TH_ERR_DATA, "no CSV");
 }
 
 /* ---- damage ---- */
 
 static th_error features_read_and_free(const char *name) {
-  th_features features = {0};
+  th_numbers features = {0};
   th_error error = th_features_read(name, &features);
-  th_features_fini(&features);
+  th_numbers_fini(&features);
   return error;
 }
 
 /* Another name than the one asked for is the caller's mistake. */
 static th_error labeled_read_and_free(const char *name) {
-  th_features features = {0};
-  th_labels labels = {0};
-  th_error error = th_csv_read_labeled(name, "y", &features, &labels);
-  th_features_fini(&features);
-  th_labels_fini(&labels);
+  static const char *const columns[TH_ARRAY_DATA_COUNT] = {[TH_ARRAY_LABELS] = "y"};
+  th_table table = {0};
+  th_error error = th_csv_read_table(name, columns, &table);
+  th_table_fini(&table);
   return error == TH_ERR_USAGE ? TH_ERR_DATA : error;
 }
 

@@ -81,16 +81,16 @@ static void fail_each(th_error (*call)(void)) {
 }
 
 static th_error read_features(void) {
-  th_features features;
+  th_numbers features;
   th_error error = th_features_read("table", &features);
-  if (error == TH_OK) th_features_fini(&features);
+  if (error == TH_OK) th_numbers_fini(&features);
   return error;
 }
 
 static th_error read_labels(void) {
-  th_labels labels;
-  th_error error = th_labels_read("table", &labels);
-  if (error == TH_OK) th_labels_fini(&labels);
+  th_indices labels;
+  th_error error = th_indices_read("table", &labels);
+  if (error == TH_OK) th_indices_fini(&labels);
   return error;
 }
 
@@ -119,20 +119,19 @@ Test(formats_memory, reading_a_large_array_survives_each_failure) {
   fail_each(read_features);
 }
 
-static th_error read_labeled(void) {
-  th_features features;
-  th_labels labels;
-  th_error error = th_csv_read_labeled("table", "y", &features, &labels);
-  if (error != TH_OK) return error;
-  th_features_fini(&features);
-  th_labels_fini(&labels);
-  return TH_OK;
+static th_error read_table(void) {
+  static const char *const columns[TH_ARRAY_DATA_COUNT] = {
+      [TH_ARRAY_TARGETS] = "y", [TH_ARRAY_GROUPS] = "g"};
+  th_table table;
+  th_error error = th_csv_read_table("table", columns, &table);
+  if (error == TH_OK) th_table_fini(&table);
+  return error;
 }
 
 Test(formats_memory, reading_csv_survives_each_failure) {
-  scratch_write("table", "a,b,y\n1,2,3\n", 12);
+  scratch_write("table", "a,g,y\n1,2,3\n", 12);
   fail_each(read_features);
-  fail_each(read_labeled);
+  fail_each(read_table);
   scratch_write("table", "y\n3\n", 4);
   fail_each(read_labels);
 }

@@ -119,8 +119,8 @@ Test(loss, one_logit_is_predicted_as_two_whose_first_is_zero) {
   unlabeled.labels = NULL;
   apply(&model, &unlabeled, &output, &predicted);
   cr_assert_eq(card_number(&predicted, "classes"), 2);
-  th_features logits;
-  cr_assert_eq(th_features_decode("the logits", &output, &logits), TH_OK, "%s", th_error_text());
+  th_numbers logits;
+  cr_assert_eq(th_numbers_decode("the logits", &output, &logits), TH_OK, "%s", th_error_text());
   cr_assert_eq(logits.width, 2);
   uint32_t correct = 0;
   for (uint32_t i = 0; i < FIXTURE_ROWS; i++) {
@@ -128,7 +128,7 @@ Test(loss, one_logit_is_predicted_as_two_whose_first_is_zero) {
     correct += (logits.values[2 * i + 1] > 0) == data.labels[i];
   }
   cr_expect_gt(correct, FIXTURE_ROWS * 9 / 10);
-  th_features_fini(&logits);
+  th_numbers_fini(&logits);
   th_buffer_fini(&output);
   th_trainer_destroy(trainer);
   th_buffer_fini(&model);
