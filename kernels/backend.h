@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "kernels/device.h"
+#include "kernels/loss.h"
 #include "kernels/model.h"
 #include "kernels/random.h"
 #include "kernels/real.h"
@@ -31,17 +32,12 @@ typedef struct th_engine_plan {
   const uint32_t *rows; /**< [data->rows] the same as a list, instead of it; may be NULL */
   /** [width] A feature enters as (x − shift) · scale. NULL: as it is. */
   const float *shift, *scale;
+  /** [outputs] What makes an error² a share of the unexplained, of rows trained on and of the
+   * others (kernels/regression.h). NULL: not wanted. */
+  const double *training_shares, *validation_shares;
   const th_schedule *schedule; /**< may change between calls; NULL: spec->learning_rate always */
   uint32_t training_rows; /**< 0: no step will be asked for */
 } th_engine_plan;
-
-/** Sums over rows. The mean loss is loss / weight. */
-typedef struct th_sums {
-  double loss;
-  double weight; /**< rows, or their weights if cross-entropy has some (kernels/loss.h) */
-  uint64_t correct;
-  uint64_t rows;
-} th_sums;
 
 /** Copies of what training changes, each [model->parameters]. A NULL is left out. */
 typedef struct th_engine_state {
@@ -74,9 +70,9 @@ typedef struct th_backend {
   /**
    * Apply the net, without dropout, to the rows at positions first … first + count − 1.
    *
-   * @param sums    [in,out] loss and hits are added if the data have labels.
-   * @param logits  [out] [count, classes] in the host's memory; NULL if not wanted. A single output
-   *                is 0 and itself: the softmax of both is its sigmoid.
+   * @param sums    [in,out] losses and hits are added if the data have labels or targets.
+   * @param logits  [out] [count, th_model_columns] in the host's memory; NULL if not wanted. The
+   *                single logit of two classes is 0 and itself: the softmax of both is its sigmoid.
    */
   th_error (*evaluate)(th_engine *engine, th_team *team, uint32_t first, uint32_t count,
                        th_sums *sums, th_real *logits);

@@ -9,10 +9,11 @@ struct th_importance {
   float *features; /* [rows, width] of rows, to be changed */
   int32_t *labels;
   int32_t *groups;
+  float *targets;
   th_engine *engine;
   uint32_t pass; /* 0: nothing exchanged; f + 1: feature f; width + 1: done */
   th_sums sums; /* of this pass */
-  uint64_t *correct; /* [width + 1] by pass */
+  double *accuracy; /* [width + 1] by pass */
 };
 
 static uint32_t row_at(const th_importance *importance, uint32_t index) {
@@ -30,30 +31,37 @@ static void column_write(th_importance *importance, uint32_t column, const th_pe
   }
 }
 
+/* An array's rows that validate; NULL of no array. False without memory. */
+static bool rows_pick(const th_importance *importance, const void *array, size_t row_bytes,
+                      void *picked) {
+  uint32_t rows = importance->plan.split->validation_rows;
+  char *copy = array == NULL ? NULL : calloc(rows, row_bytes);
+  for (uint32_t i = 0; i < rows && copy != NULL; i++)
+    memcpy(copy + i * row_bytes, (const char *)array + row_at(importance, i) * row_bytes,
+           row_bytes);
+  memcpy(picked, &copy, sizeof copy);
+  return array == NULL || copy != NULL;
+}
+
 static th_error rows_copy(th_importance *importance) {
   const th_data *data = importance->plan.data;
   uint32_t rows = importance->plan.split->validation_rows;
-  size_t row_bytes = data->width * sizeof *importance->features;
-  importance->features = calloc(rows, row_bytes);
-  importance->labels = calloc(rows, sizeof *importance->labels);
-  importance->correct = calloc(data->width + (size_t)1, sizeof *importance->correct);
-  importance->groups = calloc(rows, sizeof *importance->groups);
-  if (importance->features == NULL || importance->labels == NULL || importance->groups == NULL ||
-      importance->correct == NULL)
+  importance->accuracy = calloc(data->width + (size_t)1, sizeof *importance->accuracy);
+  if (importance->accuracy == NULL ||
+      !rows_pick(importance, data->features, data->width * sizeof(float), &importance->features) ||
+      !rows_pick(importance, data->labels, sizeof(int32_t), &importance->labels) ||
+      !rows_pick(importance, data->groups, sizeof(int32_t), &importance->groups) ||
+      !rows_pick(importance, data->targets, data->target_width * sizeof(float),
+                 &importance->targets))
     return th_fail(TH_ERR_SYSTEM, "no memory to copy the %u validation rows for their importance",
                    rows);
-  for (uint32_t i = 0; i < rows; i++) {
-    uint32_t row = row_at(importance, i);
-    memcpy(importance->features + (size_t)i * data->width,
-           data->features + (size_t)row * data->width, row_bytes);
-    importance->labels[i] = data->labels[row];
-    if (data->groups != NULL) importance->groups[i] = data->groups[row];
-  }
   importance->rows = (th_data){.features = importance->features,
                                .labels = importance->labels,
-                               .groups = data->groups == NULL ? NULL : importance->groups,
+                               .targets = importance->targets,
+                               .groups = importance->groups,
                                .rows = rows,
-                               .width = data->width};
+                               .width = data->width,
+                               .target_width = data->target_width};
   return TH_OK;
 }
 
@@ -66,6 +74,7 @@ static th_error engine_create(th_importance *importance) {
       .split = th_permutation_identity((uint32_t)importance->rows.rows),
       .shift = plan->standard->mean,
       .scale = plan->standard->scale,
+      .validation_shares = plan->targets->shares,
   };
   th_error error = plan->backend->create(&engine_plan, &importance->engine);
   if (error != TH_OK) return error;
@@ -91,7 +100,8 @@ th_error th_importance_create(const th_importance_plan *plan, th_importance **im
 /* The exchange is drawn on the seed, another one for each feature. */
 static void pass_end(th_importance *importance) {
   uint32_t rows = (uint32_t)importance->rows.rows;
-  importance->correct[importance->pass] = importance->sums.correct;
+  importance->accuracy[importance->pass] =
+      th_scores_accuracy(importance->plan.targets, &importance->sums);
   importance->sums = (th_sums){0};
   if (importance->pass > 0) {
     th_permutation as_it_was = th_permutation_identity(rows);
@@ -122,9 +132,8 @@ bool th_importance_is_done(const th_importance *importance) {
 json_t *th_importance_to_json(const th_importance *importance) {
   json_t *drops = json_array();
   for (uint32_t f = 0; f < importance->rows.width; f++) {
-    double lost = (double)importance->correct[0] - (double)importance->correct[f + 1];
-    if (json_array_append_new(drops, json_real(lost / (double)importance->rows.rows)) == 0)
-      continue;
+    double lost = importance->accuracy[0] - importance->accuracy[f + 1];
+    if (json_array_append_new(drops, json_real(lost)) == 0) continue;
     json_decref(drops);
     return NULL;
   }
@@ -137,6 +146,7 @@ void th_importance_destroy(th_importance *importance) {
   free(importance->features);
   free(importance->labels);
   free(importance->groups);
-  free(importance->correct);
+  free(importance->targets);
+  free(importance->accuracy);
   free(importance);
 }

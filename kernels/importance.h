@@ -1,5 +1,6 @@
 /**
- * What each feature is worth to a trained model: how much of its validation accuracy is lost when
+ * What each feature is worth to a trained model: how much of its validation accuracy
+ * (th_scores_accuracy) is lost when
  * the feature's values are exchanged among the validation rows (Breiman 2001, section 10).
  */
 #ifndef TH_KERNELS_IMPORTANCE_H
@@ -9,7 +10,7 @@
 #include <stdbool.h>
 
 #include "kernels/backend.h"
-#include "kernels/split.h"
+#include "kernels/scores.h"
 #include "kernels/standard.h"
 
 typedef struct th_importance th_importance;
@@ -22,6 +23,7 @@ typedef struct th_importance_plan {
   const th_data *data;
   const th_split *split; /**< has validation rows */
   const th_standard *standard;
+  const th_regression *targets; /**< of the validation rows; empty unless a regression */
   const float *parameters; /**< [model->parameters]; used during the call only */
 } th_importance_plan;
 

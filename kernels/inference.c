@@ -8,10 +8,10 @@
 #include "formats/table.h"
 #include "kernels/backend.h"
 #include "kernels/card.h"
-#include "kernels/confusion.h"
 #include "kernels/data.h"
 #include "kernels/model.h"
 #include "kernels/pace.h"
+#include "kernels/scores.h"
 #include "kernels/standard.h"
 #include "kernels/weighting.h"
 
@@ -26,15 +26,15 @@ struct th_inference {
   th_trainer_observer *observer;
   void *user;
   th_sums sums; /* over the rows done, which sums.rows counts */
-  float *logits; /* predict: of all rows; evaluate: of the rows under way */
-  th_confusion confusion; /* empty unless evaluated */
+  float *predicted; /* predict: of all rows; evaluate: of the rows under way */
+  th_scores scores; /* empty unless evaluated */
   th_pace pace;
   int64_t created_ns;
   int64_t told_ns; /* when time was last added up; 0 before the first advance */
 };
 
 static bool is_evaluation(const th_inference *inference) {
-  return inference->data.labels != NULL;
+  return inference->data.labels != NULL || inference->data.targets != NULL;
 }
 
 static bool is_over(const th_inference *inference) {
@@ -43,6 +43,10 @@ static bool is_over(const th_inference *inference) {
 
 static double mean(double sum, double weight) {
   return weight == 0 ? NAN : sum / weight;
+}
+
+static double accuracy(const th_inference *inference) {
+  return th_scores_accuracy(&inference->scores.regression, &inference->sums);
 }
 
 static void observer_tell(const th_inference *inference, th_phase phase) {
@@ -57,7 +61,7 @@ static void observer_tell(const th_inference *inference, th_phase phase) {
       .loss = NAN,
       .accuracy = NAN,
       .validation_loss = labeled ? mean(sums->loss, sums->weight) : NAN,
-      .validation_accuracy = labeled ? mean((double)sums->correct, (double)sums->rows) : NAN,
+      .validation_accuracy = labeled ? accuracy(inference) : NAN,
       .samples_per_second = th_pace_rate(&inference->pace),
       .elapsed_seconds = (double)(th_clock_now_ns() - inference->created_ns) / TH_NS_PER_S,
       .eta_seconds = is_over(inference) ? 0 : th_pace_eta(&inference->pace, left),
@@ -77,6 +81,7 @@ static th_error engine_create(th_inference *inference, float *parameters) {
       .split = th_permutation_identity((uint32_t)inference->data.rows),
       .shift = inference->standard.mean,
       .scale = inference->standard.scale,
+      .validation_shares = inference->scores.regression.shares,
   };
   const th_backend *backend = inference->device.backend;
   th_error error = th_weighting_settle(&plan, &inference->spec);
@@ -88,19 +93,21 @@ static th_error engine_create(th_inference *inference, float *parameters) {
 }
 
 static th_error results_allocate(th_inference *inference) {
-  uint64_t classes = inference->model.classes;
-  uint64_t rows =
-      is_evaluation(inference) ? inference->device.backend->rows_at_once : inference->data.rows;
+  uint32_t rows = (uint32_t)inference->data.rows;
+  uint32_t columns = th_model_columns(&inference->model);
   if (is_evaluation(inference)) {
-    th_error error = th_confusion_init(&inference->confusion, inference->model.classes);
+    th_split split = {.order = th_permutation_identity(rows)};
+    th_error error =
+        th_scores_init(&inference->scores, &inference->model, &inference->data, &split, 0, rows);
     if (error != TH_OK) return error;
+    rows = inference->device.backend->rows_at_once;
   }
   size_t bytes;
-  if (!__builtin_mul_overflow(rows, classes * sizeof(float), &bytes))
-    inference->logits = malloc(bytes);
-  if (inference->logits == NULL)
-    return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " rows of %" PRIu64 " classes", rows,
-                   classes);
+  if (!__builtin_mul_overflow(rows, columns * sizeof(float), &bytes))
+    inference->predicted = malloc(bytes);
+  if (inference->predicted == NULL)
+    return th_fail(TH_ERR_SYSTEM, "no memory to predict %u numbers for each of %u rows", columns,
+                   rows);
   return TH_OK;
 }
 
@@ -124,6 +131,17 @@ static th_error groups_judge(const th_inference *inference) {
                  row, groups[row], known);
 }
 
+/* Targets of another width could not be compared with the outputs. */
+static th_error answers_judge(const th_inference *inference) {
+  const th_data *data = &inference->data;
+  const th_model *model = &inference->model;
+  if (!is_evaluation(inference)) return TH_OK;
+  th_error error = th_scores_judge(inference->spec.loss, data);
+  if (error != TH_OK || data->targets == NULL || data->target_width == model->outputs) return error;
+  return th_fail(TH_ERR_DATA, "targets: %u columns, but the model gives %u", data->target_width,
+                 model->outputs);
+}
+
 static th_error inference_prepare(th_inference *inference, const void *file, size_t bytes) {
   float *parameters = NULL;
   th_error error = th_model_decode(file, bytes, &inference->model, &inference->spec, &parameters,
@@ -131,14 +149,13 @@ static th_error inference_prepare(th_inference *inference, const void *file, siz
   if (error == TH_OK && inference->data.width != inference->model.width)
     error = th_fail(TH_ERR_DATA, "features: %u columns, but the model takes %u",
                     inference->data.width, inference->model.width);
-  if (error == TH_OK && inference->data.targets != NULL)
-    error = th_fail(TH_ERR_DATA, "targets: the model tells classes, which are held against labels");
+  if (error == TH_OK) error = answers_judge(inference);
   if (error == TH_OK)
     error = th_data_survey(&inference->data, inference->model.classes, survey_tell, inference,
                            &inference->facts);
   if (error == TH_OK) error = groups_judge(inference);
-  if (error == TH_OK) error = engine_create(inference, parameters);
   if (error == TH_OK) error = results_allocate(inference);
+  if (error == TH_OK) error = engine_create(inference, parameters);
   free(parameters);
   return error;
 }
@@ -161,12 +178,10 @@ th_error th_inference_create(const void *model, size_t model_bytes, const th_dat
   return error;
 }
 
-static void confusion_add(th_inference *inference, uint32_t first, uint32_t count) {
-  uint32_t classes = inference->model.classes;
-  for (uint32_t i = 0; i < count; i++) {
-    uint32_t label = (uint32_t)inference->data.labels[first + i];
-    th_confusion_add(&inference->confusion, label, inference->logits + (size_t)i * classes);
-  }
+static void scores_add(th_inference *inference, uint32_t first, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    th_scores_add(&inference->scores, &inference->data, first + i,
+                  inference->predicted + (size_t)i * th_model_columns(&inference->model));
 }
 
 static th_error rows_apply(th_inference *inference, th_team *team) {
@@ -174,11 +189,11 @@ static th_error rows_apply(th_inference *inference, th_team *team) {
   uint32_t first = (uint32_t)inference->sums.rows;
   uint32_t left = (uint32_t)inference->data.rows - first;
   uint32_t count = left < backend->rows_at_once ? left : backend->rows_at_once;
-  size_t place = is_evaluation(inference) ? 0 : (size_t)first * inference->model.classes;
+  size_t place = is_evaluation(inference) ? 0 : (size_t)first * th_model_columns(&inference->model);
   th_error error = backend->evaluate(inference->engine, team, first, count, &inference->sums,
-                                     inference->logits + place);
+                                     inference->predicted + place);
   if (error != TH_OK) return error;
-  if (is_evaluation(inference)) confusion_add(inference, first, count);
+  if (is_evaluation(inference)) scores_add(inference, first, count);
   int64_t now_ns = th_clock_now_ns();
   th_pace_add(&inference->pace, count, (double)(now_ns - inference->told_ns) / TH_NS_PER_S);
   inference->told_ns = now_ns;
@@ -198,16 +213,15 @@ th_error th_inference_advance(th_inference *inference, th_team *team, int64_t un
 
 static th_error card_print(const th_inference *inference, th_buffer *card) {
   const th_sums *sums = &inference->sums;
-  json_t *json =
-      json_pack("{s:s, s:I, s:I, s:s, s:s, s:s}", "format", "trainhost-card-1", "rows",
-                (json_int_t)inference->data.rows, "classes", (json_int_t)inference->model.classes,
-                "device", inference->device.name, "engine", inference->device.backend->name,
-                "digest", inference->facts.digest);
+  json_t *json = json_pack(
+      "{s:s, s:I, s:I, s:I, s:s, s:s, s:s}", "format", "trainhost-card-1", "rows",
+      (json_int_t)inference->data.rows, "classes", (json_int_t)inference->model.classes, "columns",
+      (json_int_t)th_model_columns(&inference->model), "device", inference->device.name, "engine",
+      inference->device.backend->name, "digest", inference->facts.digest);
   if (json != NULL && is_evaluation(inference) &&
       (json_object_set_new(json, "loss", th_card_number(mean(sums->loss, sums->weight))) != 0 ||
-       json_object_set_new(json, "accuracy",
-                           th_card_number(mean((double)sums->correct, (double)sums->rows))) != 0 ||
-       !th_confusion_print(&inference->confusion, json))) {
+       json_object_set_new(json, "accuracy", th_card_number(accuracy(inference))) != 0 ||
+       !th_scores_print(&inference->scores, json))) {
     json_decref(json);
     json = NULL;
   }
@@ -215,16 +229,16 @@ static th_error card_print(const th_inference *inference, th_buffer *card) {
 }
 
 th_error th_inference_result(const th_inference *inference, th_buffer *output, th_buffer *card) {
-  th_buffer logits = {0};
+  th_buffer predicted = {0};
   th_error error = TH_OK;
   if (!is_evaluation(inference))
-    error =
-        th_npy_encode(inference->logits, inference->data.rows, inference->model.classes, &logits);
+    error = th_npy_encode(inference->predicted, inference->data.rows,
+                          th_model_columns(&inference->model), &predicted);
   if (error == TH_OK) error = card_print(inference, card);
   if (error == TH_OK)
-    *output = logits;
+    *output = predicted;
   else
-    th_buffer_fini(&logits);
+    th_buffer_fini(&predicted);
   return error;
 }
 
@@ -232,7 +246,7 @@ void th_inference_destroy(th_inference *inference) {
   if (inference == NULL) return;
   if (inference->engine != NULL) inference->device.backend->destroy(inference->engine);
   th_standard_fini(&inference->standard);
-  th_confusion_fini(&inference->confusion);
-  free(inference->logits);
+  th_scores_fini(&inference->scores);
+  free(inference->predicted);
   free(inference);
 }

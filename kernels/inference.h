@@ -15,7 +15,8 @@ typedef struct th_inference th_inference;
  *
  * @param model  a safetensors file that th_trainer_result wrote; borrowed until
  * th_inference_destroy.
- * @param data   borrowed likewise. With labels: evaluate. Without: predict.
+ * @param data   borrowed likewise. With labels, or targets for a regression: evaluate. Without:
+ * predict.
  * @return TH_OK; TH_ERR_DATA naming tensor, row or column; TH_ERR_SYSTEM; TH_ERR_DEVICE.
  */
 th_error th_inference_create(const void *model, size_t model_bytes, const th_data *data,
@@ -28,9 +29,10 @@ th_error th_inference_advance(th_inference *inference, th_team *team, int64_t un
 /**
  * What came out, owned by the caller.
  *
- * @param output  [out] predict: the logits, float32 [rows, classes], as .npy; evaluate: empty.
- * @param card    [out] JSON: rows, classes, device, digest; evaluate: loss, accuracy, confusion
- * matrix and scores by class, too.
+ * @param output  [out] predict: the logits, float32 [rows, classes], or a regression's outputs,
+ *                float32 [rows, outputs], as .npy; evaluate: empty.
+ * @param card    [out] JSON: rows, classes, columns of the output, device, digest; evaluate: loss,
+ *                accuracy and what th_scores_print adds, too.
  */
 th_error th_inference_result(const th_inference *inference, th_buffer *output, th_buffer *card);
 

@@ -12,7 +12,29 @@ typedef struct th_loss_rule {
   th_real weight_sum; /**< of all classes */
   th_real smoothing; /**< of cross-entropy's labels */
   th_real gamma; /**< of focal */
+  th_real delta; /**< of Huber */
 } th_loss_rule;
+
+/** Sums over rows. The mean loss is loss / weight. */
+typedef struct th_sums {
+  double loss;
+  double weight; /**< rows, or their weights (th_loss_share) */
+  uint64_t rows;
+  uint64_t correct; /**< rows whose class was told right */
+  /** Of a regression, each the mean over a row's outputs: |error|, error², and error² in units of
+   * the output's variance (kernels/regression.h). */
+  double absolute, squares, unexplained;
+} th_sums;
+
+static inline void th_sums_add(th_sums *sums, const th_sums *part) {
+  sums->loss += part->loss;
+  sums->weight += part->weight;
+  sums->rows += part->rows;
+  sums->correct += part->correct;
+  sums->absolute += part->absolute;
+  sums->squares += part->squares;
+  sums->unexplained += part->unexplained;
+}
 
 /** The class of the largest logit, the first of equals. */
 TH_HOST_DEVICE uint32_t th_loss_argmax(const th_real *logits, uint32_t classes) {
@@ -27,7 +49,7 @@ TH_HOST_DEVICE uint32_t th_loss_said(th_loss_kind kind, const th_real *logits, u
   return kind == TH_LOSS_BINARY_CROSS_ENTROPY ? logits[0] > 0 : th_loss_argmax(logits, outputs);
 }
 
-/** What the loss of a row of that class is multiplied by. */
+/** What the loss of a row of that class is multiplied by, beside the row's own weight. */
 TH_HOST_DEVICE th_real th_loss_weight(const th_loss_rule *rule, uint32_t label) {
   return rule->weights == NULL ? 1 : rule->weights[label];
 }
@@ -138,7 +160,28 @@ TH_HOST_DEVICE th_real th_loss_binary(const th_loss_rule *rule, th_real *logit, 
   return weight * (above + th_real_log(1 + th_real_exp(-size)));
 }
 
-/** The loss of a row. @param logits  [outputs] [in,out] on return the gradient times `scale`. */
+/**
+ * The loss of one output of a regression, as torch.nn.MSELoss and torch.nn.HuberLoss have it:
+ * e², and ½e² up to delta and delta·(|e| − ½delta) beyond (Huber 1964).
+ *
+ * @param error  [in,out] output less target; on return the gradient times `scale`.
+ */
+TH_HOST_DEVICE th_real th_loss_error(const th_loss_rule *rule, th_real *error, th_real scale) {
+  th_real e = *error;
+  th_real size = e < 0 ? -e : e;
+  th_real delta = rule->delta;
+  if (rule->kind == TH_LOSS_MEAN_SQUARED_ERROR) {
+    *error = 2 * scale * e;
+    return e * e;
+  }
+  /* A NaN is not beyond delta, and stays one. */
+  bool is_far = size > delta;
+  *error = scale * (is_far ? (e < 0 ? -delta : delta) : e);
+  return is_far ? delta * (size - delta / 2) : e * e / 2;
+}
+
+/** The loss of a row with a label. @param logits  [outputs] [in,out] on return the gradient times
+ * `scale`. */
 TH_HOST_DEVICE th_real th_loss_row(const th_loss_rule *rule, th_real *logits, uint32_t outputs,
                                    uint32_t label, th_real scale) {
   switch (rule->kind) {
@@ -148,6 +191,9 @@ TH_HOST_DEVICE th_real th_loss_row(const th_loss_rule *rule, th_real *logits, ui
       return th_loss_focal(rule, logits, outputs, label, scale);
     case TH_LOSS_BINARY_CROSS_ENTROPY:
       return th_loss_binary(rule, logits, label, scale);
+    case TH_LOSS_MEAN_SQUARED_ERROR:
+    case TH_LOSS_HUBER:
+      break;
   }
   __builtin_unreachable();
 }

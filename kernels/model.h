@@ -61,6 +61,11 @@ typedef struct th_model {
   uint64_t parameters; /**< numbers in all, with those that are not learnt */
 } th_model;
 
+/** Numbers predicted of a row: a logit of each class, or the outputs of a regression. */
+static inline uint32_t th_model_columns(const th_model *model) {
+  return model->classes > 0 ? model->classes : model->outputs;
+}
+
 /**
  * Lay out the net of a specification. Loss binary_cross_entropy has one output for two classes,
  * other losses one for each class, a regression one for each target of a row.

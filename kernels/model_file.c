@@ -159,8 +159,9 @@ static th_error sizes_decode(const th_safetensors *file, const th_spec *spec,
   }
   th_model_module_name(spec, spec->hidden_count, 0, module);
   snprintf(last, sizeof last, "%s.bias", module);
+  uint32_t *outputs = th_loss_is_regression(spec->loss) ? &sizes->targets : &sizes->classes;
   th_error error = size_read(file, first, 2, 1, &sizes->width);
-  if (error == TH_OK) error = size_read(file, last, 1, 0, &sizes->classes);
+  if (error == TH_OK) error = size_read(file, last, 1, 0, outputs);
   if (error == TH_OK && spec->embedding > 0)
     error = size_read(file, EMBEDDING_NAME, 2, 0, &sizes->groups);
   if (error != TH_OK) return error;

@@ -56,7 +56,14 @@ typedef enum th_loss_kind {
   TH_LOSS_CROSS_ENTROPY,
   TH_LOSS_FOCAL,
   TH_LOSS_BINARY_CROSS_ENTROPY, /**< of two classes, told by the sign of one logit */
+  TH_LOSS_MEAN_SQUARED_ERROR,
+  TH_LOSS_HUBER, /**< squared near the target, linear far from it */
 } th_loss_kind;
+
+/** Whether a loss measures how near outputs come to targets, and not how well they tell labels. */
+static inline bool th_loss_is_regression(th_loss_kind loss) {
+  return loss == TH_LOSS_MEAN_SQUARED_ERROR || loss == TH_LOSS_HUBER;
+}
 
 /** How much a class weighs in the loss. */
 typedef enum th_weighting {
@@ -99,7 +106,7 @@ typedef struct th_spec {
   char name[TH_SPEC_NAME_BYTES_MAX]; /**< a label for people; may be empty */
   uint32_t hidden[TH_HIDDEN_LAYERS_MAX];
   uint32_t hidden_count;
-  uint32_t classes; /**< outputs; 0: one more than the largest label */
+  uint32_t classes; /**< 0: one more than the largest label, or none for a regression */
   th_activation activation[TH_HIDDEN_LAYERS_MAX]; /**< see th_spec_activation */
   uint32_t activation_count; /**< 1: the same for all hidden layers; else one for each */
   double negative_slope; /**< of leaky ReLU */
@@ -118,6 +125,7 @@ typedef struct th_spec {
   uint32_t class_weight_count;
   double label_smoothing; /**< of cross-entropy */
   double focal_gamma;
+  double huber_delta; /**< the error from which on Huber's loss is linear */
   uint32_t epochs;
   uint32_t batch_size;
   th_optimizer_kind optimizer;

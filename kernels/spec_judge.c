@@ -10,6 +10,27 @@ static th_error layers_judge(const th_spec *spec) {
   return TH_OK;
 }
 
+/* A regression has no classes that anything could be said of. */
+static th_error regression_judge(const th_spec *spec) {
+  const char *loss = th_loss_name(spec->loss);
+  if (!th_loss_is_regression(spec->loss)) return TH_OK;
+  if (spec->classes != 0)
+    return th_fail(TH_ERR_USAGE,
+                   "loss is \"%s\" and classes %u: a regression has none; set classes to 0", loss,
+                   spec->classes);
+  if (spec->weighting != TH_WEIGHTING_NONE)
+    return th_fail(TH_ERR_USAGE,
+                   "loss is \"%s\" and class_weights are given: a regression has no classes; set "
+                   "class_weights to \"none\"",
+                   loss);
+  if (spec->split == TH_SPLIT_STRATIFIED)
+    return th_fail(TH_ERR_USAGE,
+                   "loss is \"%s\" and split \"stratified\": a regression has no classes to take a "
+                   "share of; set split to \"random\"",
+                   loss);
+  return TH_OK;
+}
+
 static th_error loss_judge(const th_spec *spec) {
   bool is_binary = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY;
   uint32_t classes = is_binary ? 2 : spec->classes;
@@ -113,7 +134,8 @@ static th_error recurrent_judge(const th_spec *spec) {
 
 th_error th_spec_judge(const th_spec *spec) {
   static th_error (*const judges[])(const th_spec *) = {
-      layers_judge, recurrent_judge, loss_judge, optimizer_judge, rate_judge, validation_judge};
+      layers_judge,    recurrent_judge, regression_judge, loss_judge,
+      optimizer_judge, rate_judge,      validation_judge};
   th_error error = TH_OK;
   for (size_t i = 0; i < sizeof judges / sizeof *judges && error == TH_OK; i++)
     error = judges[i](spec);

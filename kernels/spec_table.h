@@ -14,7 +14,8 @@ static const char *const activation_words[] = {"relu", "leaky_relu", "tanh", "si
                                                "gelu", "gelu_tanh",  "silu", NULL};
 static const char *const normalization_words[] = {"none", "layer", "batch", NULL};
 static const char *const recurrent_words[] = {"none", "lstm", "gru", NULL};
-static const char *const loss_words[] = {"cross_entropy", "focal", "binary_cross_entropy", NULL};
+static const char *const loss_words[] = {"cross_entropy",      "focal", "binary_cross_entropy",
+                                         "mean_squared_error", "huber", NULL};
 static const char *const weighting_words[] = {"none", "balanced", NULL};
 static const char *const optimizer_words[] = {"sgd", "adam", "adamw", "rmsprop", NULL};
 static const char *const split_words[] = {"random", "last", "stratified", NULL};
@@ -79,6 +80,8 @@ typedef struct field_range {
     "Share of cross_entropy's labels spread over all classes")                                     \
   X(focal_gamma, TH_SPEC_NUMBER, "2", NULL, NOT_NEGATIVE,                                          \
     "How little focal cares for rows already told well")                                           \
+  X(huber_delta, TH_SPEC_NUMBER, "1", NULL, POSITIVE,                                              \
+    "Error up to which huber is squared and beyond which linear")                                  \
   X(epochs, TH_SPEC_COUNT, "10", NULL, FROM_ONE, "Passes over the training rows")                  \
   X(batch_size, TH_SPEC_COUNT, "32", NULL, FROM_ONE, "Rows in a step")                             \
   X(optimizer, TH_SPEC_CHOICE, "adam", optimizer_words, ANY, "Rule of the steps")                  \

@@ -53,7 +53,7 @@ void th_trainer_progress(const th_trainer *trainer, th_progress *progress) {
       .history_stride = trainer->history.stride,
       .fraction = over ? 1.0 : done / planned,
       .loss = mean(place->training.loss, place->training.weight),
-      .accuracy = mean((double)place->training.correct, (double)place->training.rows),
+      .accuracy = th_scores_accuracy(&trainer->training_targets, &place->training),
       .validation_loss = place->validation_loss,
       .validation_accuracy = place->validation_accuracy,
       .samples_per_second = th_pace_rate(&trainer->rows_pace),
@@ -115,6 +115,8 @@ static th_error engine_create(th_trainer *trainer) {
       .scale = trainer->standard.scale,
       .training_rows = trainer->split.training_rows,
       .schedule = &trainer->schedule,
+      .training_shares = trainer->training_targets.shares,
+      .validation_shares = trainer->scores.regression.shares,
   };
   th_error error = th_weighting_settle(&plan, &trainer->spec);
   if (error != TH_OK) return error;
@@ -122,16 +124,21 @@ static th_error engine_create(th_trainer *trainer) {
 }
 
 /* Taken now, so that no training fails for want of it at its end. */
-static th_error confusion_reserve(th_trainer *trainer) {
-  uint32_t classes = trainer->model.classes;
-  if (trainer->split.validation_rows == 0) return TH_OK;
-  th_error error = th_confusion_init(&trainer->confusion, classes);
-  if (error != TH_OK || trainer->confusion.counts == NULL) return error;
-  trainer->logits =
-      calloc((size_t)trainer->device.backend->rows_at_once * classes, sizeof(th_real));
-  return trainer->logits != NULL
-             ? TH_OK
-             : th_fail(TH_ERR_SYSTEM, "no memory for the logits of %u classes", classes);
+static th_error scores_reserve(th_trainer *trainer) {
+  const th_split *split = &trainer->split;
+  th_error error = TH_OK;
+  if (th_loss_is_regression(trainer->spec.loss))
+    error = th_regression_init(&trainer->training_targets, &trainer->data, split, 0,
+                               split->training_rows);
+  if (error != TH_OK || split->validation_rows == 0) return error;
+  error = th_scores_init(&trainer->scores, &trainer->model, &trainer->data, split,
+                         split->training_rows, split->validation_rows);
+  if (error != TH_OK || th_scores_are_empty(&trainer->scores)) return error;
+  uint32_t columns = th_model_columns(&trainer->model);
+  trainer->predicted =
+      calloc(trainer->device.backend->rows_at_once, (size_t)columns * sizeof(th_real));
+  if (trainer->predicted != NULL) return TH_OK;
+  return th_fail(TH_ERR_SYSTEM, "no memory for predictions of %u numbers", columns);
 }
 
 static th_error parameters_draw(th_trainer *trainer) {
@@ -153,19 +160,20 @@ static uint32_t labels_bound(const th_spec *spec) {
 
 static th_error trainer_prepare(th_trainer *trainer) {
   const th_spec *spec = &trainer->spec;
-  if (trainer->data.labels == NULL) return th_fail(TH_ERR_DATA, "labels: training needs them");
+  th_error error = th_scores_judge(spec->loss, &trainer->data);
+  if (error != TH_OK) return error;
   survey_tell(trainer);
-  th_error error =
-      th_data_survey(&trainer->data, labels_bound(spec), survey_tell, trainer, &trainer->facts);
+  error = th_data_survey(&trainer->data, labels_bound(spec), survey_tell, trainer, &trainer->facts);
   if (error != TH_OK) return error;
   th_model_sizes sizes = {.width = trainer->data.width,
                           .classes = spec->classes == 0 ? trainer->facts.classes : spec->classes,
+                          .targets = trainer->data.target_width,
                           .groups = trainer->facts.groups};
   error = th_model_init(&trainer->model, spec, &sizes);
   if (error == TH_OK) error = rows_split(trainer);
   if (error == TH_OK) error = th_history_init(&trainer->history, spec->epochs);
   if (error == TH_OK) error = inputs_fit(trainer);
-  if (error == TH_OK) error = confusion_reserve(trainer);
+  if (error == TH_OK) error = scores_reserve(trainer);
   if (error == TH_OK) error = engine_create(trainer);
   if (error == TH_OK) error = parameters_draw(trainer);
   /* No epoch is under way, as if one had just ended. */
@@ -241,13 +249,19 @@ static double epoch_rate(const th_trainer *trainer) {
 
 static th_epoch epoch_result(const th_trainer *trainer) {
   const th_place *place = &trainer->place;
-  bool validated = trainer->split.validation_rows > 0;
+  const th_regression *trained = &trainer->training_targets;
+  const th_regression *validated = &trainer->scores.regression;
+  /* Without validation rows these are still NaN, as they were at the start. */
   return (th_epoch){
       .epoch = place->epoch,
       .loss = mean(place->training.loss, place->training.weight),
-      .accuracy = mean((double)place->training.correct, (double)place->training.rows),
-      .validation_loss = validated ? place->validation_loss : NAN,
-      .validation_accuracy = validated ? place->validation_accuracy : NAN,
+      .accuracy = th_scores_accuracy(trained, &place->training),
+      .mae = th_scores_mae(trained, &place->training),
+      .rmse = th_scores_rmse(trained, &place->training),
+      .validation_loss = place->validation_loss,
+      .validation_accuracy = place->validation_accuracy,
+      .validation_mae = th_scores_mae(validated, &place->validation),
+      .validation_rmse = th_scores_rmse(validated, &place->validation),
       .learning_rate = epoch_rate(trainer),
       .seconds = place->epoch_seconds,
   };
@@ -352,34 +366,32 @@ static th_error rows_validate(th_trainer *trainer, th_team *team) {
   error = loss_check(trainer, place->validation.loss);
   if (error != TH_OK || place->validation.rows < trainer->split.validation_rows) return error;
   place->validation_loss = mean(place->validation.loss, place->validation.weight);
-  place->validation_accuracy =
-      mean((double)place->validation.correct, (double)place->validation.rows);
+  place->validation_accuracy = th_scores_accuracy(&trainer->scores.regression, &place->validation);
   return epoch_end(trainer);
 }
 
 /* Once more through the validation rows, when the result's model is decided. Not part of a
  * checkpoint: one of the end is cheaply counted again. */
-static th_error rows_confuse(th_trainer *trainer, th_team *team) {
+static th_error rows_score(th_trainer *trainer, th_team *team) {
   const th_backend *backend = trainer->device.backend;
-  uint32_t left = trainer->split.validation_rows - trainer->confused_rows;
+  uint32_t left = trainer->split.validation_rows - trainer->scored_rows;
   uint32_t count = left < backend->rows_at_once ? left : backend->rows_at_once;
-  uint32_t first = trainer->split.training_rows + trainer->confused_rows;
+  uint32_t first = trainer->split.training_rows + trainer->scored_rows;
   th_sums unused = {0};
-  th_error error = backend->evaluate(trainer->engine, team, first, count, &unused, trainer->logits);
+  th_error error =
+      backend->evaluate(trainer->engine, team, first, count, &unused, trainer->predicted);
   if (error != TH_OK) return error;
-  for (uint32_t i = 0; i < count; i++) {
-    int32_t label = trainer->data.labels[th_split_row(&trainer->split, first + i)];
-    th_confusion_add(&trainer->confusion, (uint32_t)label,
-                     trainer->logits + (size_t)i * trainer->model.classes);
-  }
-  trainer->confused_rows += count;
+  for (uint32_t i = 0; i < count; i++)
+    th_scores_add(&trainer->scores, &trainer->data, th_split_row(&trainer->split, first + i),
+                  trainer->predicted + (size_t)i * th_model_columns(&trainer->model));
+  trainer->scored_rows += count;
   trainer->told_ns = th_clock_now_ns();
   return TH_OK;
 }
 
-static bool is_confused(const th_trainer *trainer) {
-  return trainer->confusion.counts == NULL ||
-         trainer->confused_rows == trainer->split.validation_rows;
+static bool is_scored(const th_trainer *trainer) {
+  return th_scores_are_empty(&trainer->scores) ||
+         trainer->scored_rows == trainer->split.validation_rows;
 }
 
 /* Made at the end, of the parameters that the result will have. */
@@ -395,6 +407,7 @@ static th_error importance_create(th_trainer *trainer) {
                              .data = &trainer->data,
                              .split = &trainer->split,
                              .standard = &trainer->standard,
+                             .targets = &trainer->scores.regression,
                              .parameters = parameters};
   th_error error = trainer->device.backend->read(trainer->engine, &state);
   if (error == TH_OK) error = th_importance_create(&plan, &trainer->importance);
@@ -416,11 +429,11 @@ static bool is_weighed(const th_trainer *trainer) {
 
 /* Nothing is left to train and nothing to be said of the result. */
 static bool is_done(const th_trainer *trainer) {
-  return is_over(trainer) && is_confused(trainer) && is_weighed(trainer);
+  return is_over(trainer) && is_scored(trainer) && is_weighed(trainer);
 }
 
 static th_error result_judge(th_trainer *trainer, th_team *team) {
-  return is_confused(trainer) ? features_weigh(trainer, team) : rows_confuse(trainer, team);
+  return is_scored(trainer) ? features_weigh(trainer, team) : rows_score(trainer, team);
 }
 
 th_error th_trainer_advance(th_trainer *trainer, th_team *team, int64_t until_ns) {
@@ -459,8 +472,9 @@ void th_trainer_destroy(th_trainer *trainer) {
   if (trainer->engine != NULL) trainer->device.backend->destroy(trainer->engine);
   th_importance_destroy(trainer->importance);
   th_history_fini(&trainer->history);
-  th_confusion_fini(&trainer->confusion);
-  free(trainer->logits);
+  th_regression_fini(&trainer->training_targets);
+  th_scores_fini(&trainer->scores);
+  free(trainer->predicted);
   th_standard_fini(&trainer->standard);
   th_split_fini(&trainer->split);
   free(trainer);

@@ -18,8 +18,11 @@
 /** The result of one epoch. */
 typedef struct th_epoch {
   uint32_t epoch; /**< from 1 */
-  double loss, accuracy; /**< means over the epoch's training rows, as they were seen */
+  double loss,
+      accuracy; /**< over the epoch's training rows, as they were seen; R² of a regression */
+  double mae, rmse; /**< likewise, of a regression; else NaN */
   double validation_loss, validation_accuracy; /**< NaN without a validation split */
+  double validation_mae, validation_rmse;
   double learning_rate;
   double seconds;
 } th_epoch;

@@ -8,7 +8,7 @@
 #include "kernels/trainer_state.h"
 
 /* The columns of a history's epoch beside its number. */
-enum { EPOCH_NUMBERS = 6 };
+enum { EPOCH_NUMBERS = 10 };
 
 /* th_place and the history's stride as two arrays, so that every double comes back bit for bit. */
 enum {
@@ -30,8 +30,14 @@ enum {
 enum {
   TRAINING_LOSS,
   TRAINING_WEIGHT,
+  TRAINING_ABSOLUTE,
+  TRAINING_SQUARES,
+  TRAINING_UNEXPLAINED,
   VALIDATION_LOSS,
   VALIDATION_WEIGHT,
+  VALIDATION_ABSOLUTE,
+  VALIDATION_SQUARES,
+  VALIDATION_UNEXPLAINED,
   NEWEST_VALIDATION_LOSS,
   NEWEST_VALIDATION_ACCURACY,
   STOP_SCORE,
@@ -92,23 +98,22 @@ static th_error snapshot_init(th_snapshot *snapshot, const th_trainer *trainer, 
   return th_fail(TH_ERR_SYSTEM, "no memory for a checkpoint of %" PRIu64 " parameters", count);
 }
 
+/* Both ways by one list, or a column could come back as another. */
+#define EPOCH_COLUMNS(X)                                                                 \
+  X(loss)                                                                                \
+  X(accuracy) X(mae) X(rmse) X(validation_loss) X(validation_accuracy) X(validation_mae) \
+      X(validation_rmse) X(learning_rate) X(seconds)
+
 static void epoch_to_numbers(const th_epoch *epoch, double *numbers) {
-  numbers[0] = epoch->loss;
-  numbers[1] = epoch->accuracy;
-  numbers[2] = epoch->validation_loss;
-  numbers[3] = epoch->validation_accuracy;
-  numbers[4] = epoch->learning_rate;
-  numbers[5] = epoch->seconds;
+#define WRITE(column) *numbers++ = epoch->column;
+  EPOCH_COLUMNS(WRITE)
 }
 
-static th_epoch epoch_from_numbers(int64_t epoch, const double *numbers) {
-  return (th_epoch){.epoch = (uint32_t)epoch,
-                    .loss = numbers[0],
-                    .accuracy = numbers[1],
-                    .validation_loss = numbers[2],
-                    .validation_accuracy = numbers[3],
-                    .learning_rate = numbers[4],
-                    .seconds = numbers[5]};
+static th_epoch epoch_from_numbers(int64_t number, const double *numbers) {
+  th_epoch epoch = {.epoch = (uint32_t)number};
+#define READ(column) epoch.column = *numbers++;
+  EPOCH_COLUMNS(READ)
+  return epoch;
 }
 
 static void snapshot_take_place(th_snapshot *snapshot, const th_trainer *trainer) {
@@ -131,8 +136,14 @@ static void snapshot_take_place(th_snapshot *snapshot, const th_trainer *trainer
   double numbers[PLACE_NUMBERS] = {
       [TRAINING_LOSS] = place->training.loss,
       [TRAINING_WEIGHT] = place->training.weight,
+      [TRAINING_ABSOLUTE] = place->training.absolute,
+      [TRAINING_SQUARES] = place->training.squares,
+      [TRAINING_UNEXPLAINED] = place->training.unexplained,
       [VALIDATION_LOSS] = place->validation.loss,
       [VALIDATION_WEIGHT] = place->validation.weight,
+      [VALIDATION_ABSOLUTE] = place->validation.absolute,
+      [VALIDATION_SQUARES] = place->validation.squares,
+      [VALIDATION_UNEXPLAINED] = place->validation.unexplained,
       [NEWEST_VALIDATION_LOSS] = place->validation_loss,
       [NEWEST_VALIDATION_ACCURACY] = place->validation_accuracy,
       [STOP_SCORE] = place->stop_score,
@@ -156,10 +167,16 @@ static th_place snapshot_place(const th_snapshot *snapshot) {
       .stop_reason = (uint32_t)counters[STOP_REASON],
       .training = {.loss = numbers[TRAINING_LOSS],
                    .weight = numbers[TRAINING_WEIGHT],
+                   .absolute = numbers[TRAINING_ABSOLUTE],
+                   .squares = numbers[TRAINING_SQUARES],
+                   .unexplained = numbers[TRAINING_UNEXPLAINED],
                    .correct = (uint64_t)counters[TRAINING_CORRECT],
                    .rows = (uint64_t)counters[TRAINING_ROWS]},
       .validation = {.loss = numbers[VALIDATION_LOSS],
                      .weight = numbers[VALIDATION_WEIGHT],
+                     .absolute = numbers[VALIDATION_ABSOLUTE],
+                     .squares = numbers[VALIDATION_SQUARES],
+                     .unexplained = numbers[VALIDATION_UNEXPLAINED],
                      .correct = (uint64_t)counters[VALIDATION_CORRECT],
                      .rows = (uint64_t)counters[VALIDATION_ROWS]},
       .validation_loss = numbers[NEWEST_VALIDATION_LOSS],

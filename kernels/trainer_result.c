@@ -5,10 +5,14 @@
 #include "kernels/trainer_state.h"
 
 static json_t *epoch_to_json(const th_epoch *epoch) {
-  return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", (int)epoch->epoch, "loss",
-                   th_card_number(epoch->loss), "accuracy", th_card_number(epoch->accuracy),
-                   "validation_loss", th_card_number(epoch->validation_loss), "validation_accuracy",
-                   th_card_number(epoch->validation_accuracy), "learning_rate",
+  return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch",
+                   (int)epoch->epoch, "loss", th_card_number(epoch->loss), "accuracy",
+                   th_card_number(epoch->accuracy), "mae", th_card_number(epoch->mae), "rmse",
+                   th_card_number(epoch->rmse), "validation_loss",
+                   th_card_number(epoch->validation_loss), "validation_accuracy",
+                   th_card_number(epoch->validation_accuracy), "validation_mae",
+                   th_card_number(epoch->validation_mae), "validation_rmse",
+                   th_card_number(epoch->validation_rmse), "learning_rate",
                    th_card_number(epoch->learning_rate), "seconds", th_card_number(epoch->seconds));
 }
 
@@ -50,9 +54,10 @@ static json_t *spec_to_json(const th_spec *spec) {
 }
 
 static json_t *data_to_json(const th_trainer *trainer) {
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "rows", (json_int_t)trainer->data.rows,
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "rows", (json_int_t)trainer->data.rows,
                    "width", (json_int_t)trainer->data.width, "classes",
-                   (json_int_t)trainer->model.classes, "training_rows",
+                   (json_int_t)trainer->model.classes, "targets",
+                   (json_int_t)trainer->data.target_width, "training_rows",
                    (json_int_t)trainer->split.training_rows, "validation_rows",
                    (json_int_t)trainer->split.validation_rows, "digest", trainer->facts.digest);
 }
@@ -80,10 +85,10 @@ static json_t *metrics_to_json(const th_trainer *trainer) {
 /* Of the validation rows; null without any. */
 static json_t *validation_to_json(const th_trainer *trainer) {
   if (trainer->split.validation_rows == 0) return json_null();
-  static const th_confusion none = {0};
-  bool is_counted = trainer->confused_rows == trainer->split.validation_rows;
+  static const th_scores none = {0};
+  bool is_counted = trainer->scored_rows == trainer->split.validation_rows;
   json_t *validation = json_pack("{s:I}", "rows", (json_int_t)trainer->split.validation_rows);
-  if (th_confusion_print(is_counted ? &trainer->confusion : &none, validation)) return validation;
+  if (th_scores_print(is_counted ? &trainer->scores : &none, validation)) return validation;
   json_decref(validation);
   return NULL;
 }

@@ -3,13 +3,13 @@
 #define TH_KERNELS_TRAINER_STATE_H
 
 #include "kernels/backend.h"
-#include "kernels/confusion.h"
 #include "kernels/data.h"
 #include "kernels/history.h"
 #include "kernels/importance.h"
 #include "kernels/model.h"
 #include "kernels/pace.h"
 #include "kernels/schedule.h"
+#include "kernels/scores.h"
 #include "kernels/split.h"
 #include "kernels/standard.h"
 #include "kernels/trainer.h"
@@ -44,10 +44,11 @@ struct th_trainer {
   th_standard standard; /**< empty unless the specification says standardize */
   uint32_t steps; /**< batches in an epoch */
   th_place place;
-  th_confusion confusion; /**< of the validation rows, by the result's model; empty without any */
-  uint32_t confused_rows; /**< counted in it so far */
+  th_regression training_targets; /**< of the rows trained on; empty unless a regression */
+  th_scores scores; /**< of the validation rows, by the result's model; empty without any */
+  uint32_t scored_rows; /**< counted in it so far */
   th_importance *importance; /**< NULL before the end, or if not asked for */
-  th_real *logits; /**< [rows_at_once, classes] for that count */
+  th_real *predicted; /**< [rows_at_once, th_model_columns] for that count */
   th_history history;
   th_pace rows_pace; /**< training rows */
   th_pace work_pace; /**< units of work, for the time that is left */

@@ -184,6 +184,7 @@ static void rule_init(th_engine *engine) {
   engine->rule = (th_loss_rule){.kind = spec->loss,
                                 .smoothing = (th_real)spec->label_smoothing,
                                 .gamma = (th_real)spec->focal_gamma,
+                                .delta = (th_real)spec->huber_delta,
                                 .weight_sum = (th_real)classes};
   if (spec->weighting == TH_WEIGHTING_NONE || engine->data->labels == NULL) return;
   th_check(spec->weighting == TH_WEIGHTING_LISTED && spec->class_weight_count == classes);
@@ -226,6 +227,9 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
       .shift = plan->shift,
       .scale = plan->scale,
       .schedule = plan->schedule,
+      .row_weights = plan->data->weights,
+      .training_shares = plan->training_shares,
+      .validation_shares = plan->validation_shares,
       .training_rows = plan->training_rows,
   };
   net_init(made);

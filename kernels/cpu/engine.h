@@ -82,6 +82,8 @@ struct th_engine {
   uint32_t training_rows;
   uint32_t slice_rows;
   th_loss_rule rule;
+  const float *row_weights; /**< [rows] of the data set; NULL: all 1 */
+  const double *training_shares, *validation_shares; /**< th_engine_plan's */
 
   /** The stack's layers first. The last one's deltas begin as its logits. */
   th_dense denses[TH_DENSES_MAX];
@@ -189,10 +191,11 @@ void th_embedding_differentiate(const th_batch *batch, const th_block *block, th
 /** What the gradient of the batch's mean loss is scaled by. */
 th_real th_batch_scale(const th_batch *batch);
 
-/** Turn the slice's logits into the loss's gradient at them, and sum up loss and hits. */
+/** Turn the slice's outputs into the loss's gradient at them, and sum up losses and hits. Data with
+ * neither labels nor targets leave them as they are and have nothing to sum up. */
 th_sums th_slice_loss(const th_batch *batch, th_slice slice, const uint32_t *rows);
 
-/** Copy the slice's logits to where the caller of an evaluation wants them. */
+/** Copy the slice's predictions to where the caller of an evaluation wants them. */
 void th_slice_logits_copy(const th_batch *batch, th_slice slice);
 
 th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint32_t first,

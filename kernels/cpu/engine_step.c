@@ -101,9 +101,7 @@ static void slice_evaluate(void *argument, uint32_t index) {
   th_slice_gather(batch, slice, rows);
   slice_forward(batch, slice);
   if (batch->logits != NULL) th_slice_logits_copy(batch, slice);
-  th_sums none = {.rows = slice.rows};
-  engine->slice_sums[index] =
-      engine->data->labels == NULL ? none : th_slice_loss(batch, slice, rows);
+  engine->slice_sums[index] = th_slice_loss(batch, slice, rows);
 }
 
 /* ---- the parameters phase ---- */
@@ -165,12 +163,7 @@ static void block_update(void *argument, uint32_t index) {
 
 /* In the order of the slices, whoever computed them. */
 static void sums_collect(const th_engine *engine, uint32_t slices, th_sums *sums) {
-  for (uint32_t i = 0; i < slices; i++) {
-    sums->loss += engine->slice_sums[i].loss;
-    sums->weight += engine->slice_sums[i].weight;
-    sums->correct += engine->slice_sums[i].correct;
-    sums->rows += engine->slice_sums[i].rows;
-  }
+  for (uint32_t i = 0; i < slices; i++) th_sums_add(sums, &engine->slice_sums[i]);
 }
 
 static double rate_at(const th_engine *engine, uint64_t step) {

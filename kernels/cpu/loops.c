@@ -212,9 +212,9 @@ static void backward(const th_nonlinearity *f, uint64_t count, const th_real *va
 /* What kernels/loss.h does to one row, for TH_LOSS_ROWS rows at once: with few classes, the rows
  * are the longer side. Rows beyond the batch are computed and not counted. */
 TH_HOST_DEVICE void losses_side_by_side(uint32_t classes, size_t stride,
-                                        const uint32_t *restrict labels, th_real scale,
-                                        th_real *restrict logits, th_real *restrict losses,
-                                        uint32_t *restrict said) {
+                                        const uint32_t *restrict labels,
+                                        const th_real *restrict scales, th_real *restrict logits,
+                                        th_real *restrict losses, uint32_t *restrict said) {
   th_real largest[TH_LOSS_ROWS];
   th_real at_label[TH_LOSS_ROWS];
   th_real total[TH_LOSS_ROWS] = {0};
@@ -238,51 +238,88 @@ TH_HOST_DEVICE void losses_side_by_side(uint32_t classes, size_t stride,
     }
   for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) {
     losses[i] = th_real_log(total[i]) - at_label[i];
-    total[i] = scale / total[i];
+    total[i] = scales[i] / total[i];
   }
   for (uint32_t c = 0; c < classes; c++)
     for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) logits[i * stride + c] *= total[i];
-  for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) logits[i * stride + labels[i]] -= scale;
+  for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) logits[i * stride + labels[i]] -= scales[i];
 }
 
-static th_loss cross_entropy_few(uint32_t rows, uint32_t classes, uint32_t stride,
-                                 const uint32_t *labels, th_real scale, th_real *logits) {
-  th_loss loss = {.weight = rows};
+TH_HOST_DEVICE th_real weight_at(const th_real *weights, uint32_t row) {
+  return weights == NULL ? 1 : weights[row];
+}
+
+static th_sums cross_entropy_few(const th_loss_rule *rule, uint32_t rows, uint32_t classes,
+                                 uint32_t stride, const uint32_t *labels, const th_real *weights,
+                                 th_real scale, th_real *logits) {
+  th_sums sums = {.rows = rows};
   for (uint32_t first = 0; first < rows; first += TH_LOSS_ROWS) {
     uint32_t count = rows - first < TH_LOSS_ROWS ? rows - first : TH_LOSS_ROWS;
     uint32_t label[TH_LOSS_ROWS] = {0};
+    th_real weight[TH_LOSS_ROWS] = {0};
+    th_real scales[TH_LOSS_ROWS];
     uint32_t said[TH_LOSS_ROWS];
     th_real losses[TH_LOSS_ROWS];
-    for (uint32_t i = 0; i < count; i++) label[i] = labels[first + i];
-    losses_side_by_side(classes, stride, label, scale, logits + (size_t)first * stride, losses,
+    for (uint32_t i = 0; i < count; i++) {
+      label[i] = labels[first + i];
+      weight[i] = weight_at(weights, first + i) * th_loss_weight(rule, label[i]);
+    }
+    for (uint32_t i = 0; i < TH_LOSS_ROWS; i++) scales[i] = scale * weight[i];
+    losses_side_by_side(classes, stride, label, scales, logits + (size_t)first * stride, losses,
                         said);
     for (uint32_t i = 0; i < count; i++) {
-      loss.sum += (double)losses[i];
-      loss.correct += said[i] == label[i];
+      sums.loss += (double)(weight[i] * losses[i]);
+      sums.weight += (double)weight[i];
+      sums.correct += said[i] == label[i];
     }
   }
-  return loss;
+  return sums;
 }
 
-static th_loss losses_by_row(const th_loss_rule *rule, uint32_t rows, uint32_t outputs,
-                             uint32_t stride, const uint32_t *labels, th_real scale,
-                             th_real *logits) {
-  th_loss loss = {0};
+static th_sums losses_by_row(const th_loss_rule *rule, uint32_t rows, uint32_t outputs,
+                             uint32_t stride, const uint32_t *labels, const th_real *weights,
+                             th_real scale, th_real *logits) {
+  th_sums sums = {.rows = rows};
   for (uint32_t i = 0; i < rows; i++, logits += stride) {
-    loss.correct += th_loss_said(rule->kind, logits, outputs) == labels[i];
-    loss.weight += (double)th_loss_share(rule, labels[i]);
-    loss.sum += (double)th_loss_row(rule, logits, outputs, labels[i], scale);
+    th_real weight = weight_at(weights, i);
+    sums.correct += th_loss_said(rule->kind, logits, outputs) == labels[i];
+    sums.weight += (double)(weight * th_loss_share(rule, labels[i]));
+    sums.loss += (double)(weight * th_loss_row(rule, logits, outputs, labels[i], scale * weight));
   }
-  return loss;
+  return sums;
 }
 
-static th_loss losses(const th_loss_rule *rule, uint32_t rows, uint32_t outputs, uint32_t stride,
-                      const uint32_t *labels, th_real scale, th_real *logits) {
-  bool is_plain =
-      rule->kind == TH_LOSS_CROSS_ENTROPY && rule->weights == NULL && rule->smoothing == 0;
+static th_sums losses(const th_loss_rule *rule, uint32_t rows, uint32_t outputs, uint32_t stride,
+                      const uint32_t *labels, const th_real *weights, th_real scale,
+                      th_real *logits) {
+  bool is_plain = rule->kind == TH_LOSS_CROSS_ENTROPY && rule->smoothing == 0;
   if (is_plain && outputs <= SIDE_BY_SIDE_CLASSES_MAX)
-    return cross_entropy_few(rows, outputs, stride, labels, scale, logits);
-  return losses_by_row(rule, rows, outputs, stride, labels, scale, logits);
+    return cross_entropy_few(rule, rows, outputs, stride, labels, weights, scale, logits);
+  return losses_by_row(rule, rows, outputs, stride, labels, weights, scale, logits);
+}
+
+/* The mean over the outputs is taken of a row's sum, so that a row counts as one. */
+static th_sums errors(const th_loss_rule *rule, uint32_t rows, uint32_t outputs, uint32_t stride,
+                      const th_real *weights, const double *shares, th_real scale,
+                      th_real *errors) {
+  th_sums sums = {.rows = rows};
+  for (uint32_t i = 0; i < rows; i++, errors += stride) {
+    th_real weight = weight_at(weights, i);
+    th_real row_scale = scale * weight / (th_real)outputs;
+    double loss = 0, absolute = 0, squares = 0;
+    for (uint32_t o = 0; o < outputs; o++) {
+      double error = (double)errors[o];
+      absolute += fabs(error);
+      squares += error * error;
+      if (shares != NULL) sums.unexplained += error * error * shares[o];
+      loss += (double)th_loss_error(rule, &errors[o], row_scale);
+    }
+    sums.loss += (double)weight * loss / outputs;
+    sums.weight += (double)weight;
+    sums.absolute += absolute / outputs;
+    sums.squares += squares / outputs;
+  }
+  return sums;
 }
 
 static void column_sums(uint32_t rows, uint32_t width, const th_real *restrict values,
@@ -363,6 +400,7 @@ const th_loops TH_LOOPS = {
     .drop = drop,
     .backward = backward,
     .losses = losses,
+    .errors = errors,
     .column_sums = column_sums,
     .clamp = clamp,
     .scale = scale,

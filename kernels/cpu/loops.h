@@ -61,13 +61,6 @@ typedef struct th_dropout_place {
 /** Rows whose losses are taken side by side. */
 #define TH_LOSS_ROWS 16
 
-/** The losses of a slice. */
-typedef struct th_loss {
-  double sum;
-  double weight; /**< what `sum` is divided by for the mean */
-  uint64_t correct;
-} th_loss;
-
 /** The loops for one instruction set. Widths are padded ones, multiples of TH_PANEL. */
 typedef struct th_loops {
   const char *name; /**< "AVX-512" */
@@ -111,11 +104,21 @@ typedef struct th_loops {
    * Turn logits into the gradient of the mean loss at them, and add up the losses.
    *
    * @param logits  [rows rounded up to TH_LOSS_ROWS, stride] [in,out]
-   * @param labels  [rows], below classes.
-   * @param scale   1 / weight of the batch.
+   * @param labels   [rows], below classes.
+   * @param weights  [rows] what each row's loss is multiplied by; NULL: 1.
+   * @param scale    1 / weight of the batch.
    */
-  th_loss (*losses)(const th_loss_rule *rule, uint32_t rows, uint32_t outputs, uint32_t stride,
-                    const uint32_t *labels, th_real scale, th_real *logits);
+  th_sums (*losses)(const th_loss_rule *rule, uint32_t rows, uint32_t outputs, uint32_t stride,
+                    const uint32_t *labels, const th_real *weights, th_real scale, th_real *logits);
+
+  /**
+   * The same of a regression.
+   *
+   * @param errors  [rows, stride] [in,out] outputs less targets.
+   * @param shares  [outputs] what makes error² a share of the unexplained; NULL: not wanted.
+   */
+  th_sums (*errors)(const th_loss_rule *rule, uint32_t rows, uint32_t outputs, uint32_t stride,
+                    const th_real *weights, const double *shares, th_real scale, th_real *errors);
 
   /** sums [width] of values [rows, width], taken in double. */
   void (*column_sums)(uint32_t rows, uint32_t width, const th_real *values, th_real *sums);

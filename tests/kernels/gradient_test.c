@@ -22,9 +22,16 @@ typedef struct th_rig {
   uint32_t step;
 } th_rig;
 
+enum { TARGETS_MAX = 5 };
+
 static float features[ROWS * WIDTH];
 static int32_t labels[ROWS];
 static int32_t groups[ROWS];
+static float targets[ROWS * TARGETS_MAX];
+static float weights[ROWS];
+
+/* The weights of rows in what follows; NULL: none. */
+static const float *row_weights;
 
 static th_spec spec_of(th_activation activation, double dropout, uint32_t batch_size) {
   return (th_spec){.hidden = {7, 9},
@@ -40,22 +47,42 @@ static th_spec spec_of(th_activation activation, double dropout, uint32_t batch_
                    .seed = 11};
 }
 
-static void rig_open(th_rig *rig, const th_spec *spec, uint32_t classes, uint32_t step) {
-  rig->spec = *spec;
-  rig->step = step;
-  rig->data = (th_data){
-      .features = features, .labels = labels, .groups = groups, .rows = ROWS, .width = WIDTH};
-  uint32_t label_bound = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY ? 2 : classes;
-  for (uint32_t i = 0; i < ROWS * WIDTH; i++)
-    features[i] = 2 * th_random_unit(th_philox_at(1, i, 0, 0, 0).word[0]) - 1;
+static float random_near_zero(uint32_t i, uint32_t purpose) {
+  return 2 * th_random_unit(th_philox_at(purpose, i, 0, 0, 0).word[0]) - 1;
+}
+
+static void data_make(th_data *data, const th_spec *spec, uint32_t outputs) {
+  bool is_regression = th_loss_is_regression(spec->loss);
+  uint32_t label_bound = spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY ? 2 : outputs;
+  for (uint32_t i = 0; i < ROWS * WIDTH; i++) features[i] = random_near_zero(i, 1);
   for (uint32_t i = 0; i < ROWS; i++)
     labels[i] = (int32_t)(th_philox_at(2, i, 0, 0, 0).word[0] % label_bound);
+  for (uint32_t i = 0; i < ROWS * TARGETS_MAX; i++) targets[i] = 3 * random_near_zero(i, 3);
+  for (uint32_t i = 0; i < ROWS; i++) weights[i] = i % 5 == 0 ? 0 : 2 + random_near_zero(i, 4);
   /* In runs of four rows on average. The last group has none. */
   for (uint32_t i = 1; i < ROWS; i++) {
-    bool begins = th_philox_at(3, i, 0, 0, 0).word[0] % 4 == 0;
+    bool begins = th_philox_at(5, i, 0, 0, 0).word[0] % 4 == 0;
     groups[i] = (groups[i - 1] + begins) % (GROUPS - 1);
   }
-  th_model_sizes sizes = {.width = WIDTH, .classes = classes, .groups = GROUPS};
+  *data = (th_data){.features = features,
+                    .labels = is_regression ? NULL : labels,
+                    .targets = is_regression ? targets : NULL,
+                    .weights = row_weights,
+                    .groups = groups,
+                    .rows = ROWS,
+                    .width = WIDTH,
+                    .target_width = is_regression ? outputs : 0};
+}
+
+static void rig_open(th_rig *rig, const th_spec *spec, uint32_t outputs, uint32_t step) {
+  rig->spec = *spec;
+  rig->step = step;
+  data_make(&rig->data, spec, outputs);
+  bool is_regression = th_loss_is_regression(spec->loss);
+  th_model_sizes sizes = {.width = WIDTH,
+                          .classes = is_regression ? 0 : outputs,
+                          .targets = is_regression ? outputs : 0,
+                          .groups = GROUPS};
   cr_assert_eq(th_model_init(&rig->model, spec, &sizes), TH_OK);
   cr_assert_leq(rig->model.parameters, PARAMETERS_MAX);
   th_engine_plan plan = {.spec = &rig->spec,
@@ -246,4 +273,31 @@ Test(gradient, is_right_of_an_embedding_over_several_slices) {
   th_spec spec = spec_of(TH_ACTIVATION_GELU, 0, ROWS);
   spec.embedding = 3;
   check_gradient(&spec, 3, 0, "an embedding, all rows, in three slices");
+}
+
+/* Errors lie on both sides of a delta of 1, and none at it. */
+Test(gradient, is_right_for_every_number_of_outputs) {
+  for (uint32_t outputs = 1; outputs <= TARGETS_MAX; outputs++)
+    for (th_loss_kind loss = TH_LOSS_MEAN_SQUARED_ERROR; loss <= TH_LOSS_HUBER; loss++) {
+      th_spec spec = spec_of(TH_ACTIVATION_TANH, 0.2, 16);
+      spec.loss = loss;
+      spec.huber_delta = 1;
+      check_gradient(&spec, outputs, 0, "a regression");
+      check_gradient(&spec, outputs, ROWS / 16, "a regression, last batch, of 6 rows");
+      spec.batch_size = ROWS;
+      check_gradient(&spec, outputs, 0, "a regression, all rows, in three slices");
+    }
+}
+
+Test(gradient, is_right_for_rows_that_weigh) {
+  row_weights = weights;
+  th_spec spec = spec_of(TH_ACTIVATION_TANH, 0, 16);
+  check_losses(&spec, 3, 0, "rows that weigh");
+  check_losses(&spec, 3, ROWS / 16, "rows that weigh, last batch");
+  spec.batch_size = ROWS;
+  check_losses(&spec, 5, 0, "rows that weigh, in three slices");
+  spec.loss = TH_LOSS_BINARY_CROSS_ENTROPY;
+  check_gradient(&spec, 2, 0, "rows that weigh, binary");
+  spec.loss = TH_LOSS_MEAN_SQUARED_ERROR;
+  check_gradient(&spec, 3, 0, "rows that weigh, a regression");
 }

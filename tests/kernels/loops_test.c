@@ -236,21 +236,24 @@ Test(loops, activate_and_backward_are_those_of_every_element) {
 
 enum { LOSS_ROWS_MAX = 37, LOSS_ROWS_ROUND = 48, LOSS_STRIDE = 80 };
 
-static void loss_check(const th_loops *loops, uint32_t rows, uint32_t classes) {
+/* @param weights  [rows] or NULL. */
+static void loss_check(const th_loops *loops, uint32_t rows, uint32_t classes,
+                       const float *weights) {
   static float logits[LOSS_ROWS_ROUND * LOSS_STRIDE], plain[LOSS_STRIDE];
   uint32_t labels[LOSS_ROWS_MAX], correct = 0;
-  double sum = 0;
+  double sum = 0, weight_sum = 0;
   for (uint32_t i = 0; i < LOSS_ROWS_ROUND * LOSS_STRIDE; i++)
     logits[i] = i < rows * LOSS_STRIDE ? 10 * random_unit(i, 10) : NAN;
   for (uint32_t r = 0; r < rows; r++) labels[r] = (r * 5) % classes;
-  th_loss loss =
-      loops->losses(&(th_loss_rule){0}, rows, classes, LOSS_STRIDE, labels, 0.25F, logits);
+  th_sums sums =
+      loops->losses(&(th_loss_rule){0}, rows, classes, LOSS_STRIDE, labels, weights, 0.25F, logits);
   for (uint32_t r = 0; r < rows; r++) {
-    float total;
+    float total, weight = weights == NULL ? 1 : weights[r];
     for (uint32_t c = 0; c < classes; c++) plain[c] = 10 * random_unit(r * LOSS_STRIDE + c, 10);
     correct += th_loss_argmax(plain, classes) == labels[r];
-    sum += (double)th_loss_cross_entropy(plain, classes, labels[r], &total);
-    th_loss_cross_entropy_gradient(plain, classes, labels[r], total, 0.25F);
+    weight_sum += (double)weight;
+    sum += (double)(weight * th_loss_cross_entropy(plain, classes, labels[r], &total));
+    th_loss_cross_entropy_gradient(plain, classes, labels[r], total, weight * 0.25F);
     for (uint32_t c = 0; c < LOSS_STRIDE; c++) {
       uint32_t i = r * LOSS_STRIDE + c;
       float expected = c < classes ? plain[c] : 10 * random_unit(i, 10);
@@ -258,17 +261,22 @@ static void loss_check(const th_loops *loops, uint32_t rows, uint32_t classes) {
                          loops->name, r, c, classes, (double)logits[i], (double)expected);
     }
   }
-  cr_assert_eq(loss.correct, correct);
-  cr_assert_float_eq(loss.sum, sum, 1e-6 * (1 + sum), "%s: %u classes: %.9g, not %.9g", loops->name,
-                     classes, loss.sum, sum);
+  cr_assert_eq(sums.correct, correct);
+  cr_assert_eq(sums.rows, rows);
+  cr_assert_eq(sums.weight, weight_sum);
+  cr_assert_float_eq(sums.loss, sum, 1e-6 * (1 + sum), "%s: %u classes: %.9g, not %.9g",
+                     loops->name, classes, sums.loss, sum);
 }
 
 Test(loops, cross_entropy_is_that_of_every_row) {
+  float weights[LOSS_ROWS_MAX];
+  for (uint32_t r = 0; r < LOSS_ROWS_MAX; r++) weights[r] = (float)(r % 4) / 2;
   const th_loops *loops;
   for (uint32_t v = 0; (loops = th_loops_at(v)) != NULL; v++) {
     for (uint32_t classes = 1; classes <= WIDTH_MAX; classes++) {
-      loss_check(loops, LOSS_ROWS_MAX, classes);
-      loss_check(loops, 1, classes);
+      loss_check(loops, LOSS_ROWS_MAX, classes, NULL);
+      loss_check(loops, LOSS_ROWS_MAX, classes, weights);
+      loss_check(loops, 1, classes, NULL);
     }
   }
 }
@@ -281,12 +289,64 @@ Test(loops, cross_entropy_hides_no_diverged_row) {
       for (uint32_t i = 0; i < 2; i++) {
         float logits[TH_LOSS_ROWS * LOSS_STRIDE] = {0};
         logits[3 * LOSS_STRIDE + classes / 2] = bad[i];
-        th_loss loss =
-            loops->losses(&(th_loss_rule){0}, 5, classes, LOSS_STRIDE, (uint32_t[5]){0}, 1, logits);
-        cr_assert_not(isfinite(loss.sum), "%s: %g of %u classes gave %g", loops->name,
-                      (double)bad[i], classes, loss.sum);
+        th_sums sums = loops->losses(&(th_loss_rule){0}, 5, classes, LOSS_STRIDE, (uint32_t[5]){0},
+                                     NULL, 1, logits);
+        cr_assert_not(isfinite(sums.loss), "%s: %g of %u classes gave %g", loops->name,
+                      (double)bad[i], classes, sums.loss);
       }
   }
+}
+
+/* Rows of which the first output is off by 1 and the others by 3, where Huber is linear from 2. */
+static void errors_check(const th_loops *loops, th_loss_kind kind, uint32_t outputs) {
+  enum { ROWS = 3 };
+  float errors[ROWS * LOSS_STRIDE], weights[ROWS] = {1, 0.5F, 0};
+  double shares[LOSS_STRIDE], far = outputs - 1;
+  for (uint32_t i = 0; i < ROWS * LOSS_STRIDE; i++)
+    errors[i] = (i % 2 == 0 ? 1.0F : -1.0F) * (i % LOSS_STRIDE == 0 ? 1 : 3);
+  for (uint32_t o = 0; o < outputs; o++) shares[o] = o == 0 ? 0.5 : 2;
+  th_loss_rule rule = {.kind = kind, .delta = 2};
+  th_sums sums = loops->errors(&rule, ROWS, outputs, LOSS_STRIDE, weights, shares, 0.25F, errors);
+  bool is_squared = kind == TH_LOSS_MEAN_SQUARED_ERROR;
+  double loss = is_squared ? 1 + 9 * far : 0.5 + 4 * far;
+  cr_assert_float_eq(sums.loss, 1.5 * loss / outputs, 1e-6);
+  cr_assert_eq(sums.weight, 1.5);
+  cr_assert_eq(sums.rows, ROWS);
+  cr_assert_eq(sums.correct, 0);
+  cr_assert_float_eq(sums.absolute, ROWS * (1 + 3 * far) / outputs, 1e-6);
+  cr_assert_float_eq(sums.squares, ROWS * (1 + 9 * far) / outputs, 1e-6);
+  cr_assert_float_eq(sums.unexplained, ROWS * (0.5 + 18 * far), 1e-6);
+  for (uint32_t i = 0; i < ROWS * LOSS_STRIDE; i++) {
+    uint32_t o = i % LOSS_STRIDE;
+    float sign = i % 2 == 0 ? 1 : -1;
+    float slope = is_squared ? (o == 0 ? 2 : 6) : (o == 0 ? 1 : 2);
+    float gradient = sign * slope * 0.25F * weights[i / LOSS_STRIDE] / (float)outputs;
+    float expected = o < outputs ? gradient : sign * 3;
+    cr_assert_float_eq(errors[i], expected, 1e-6, "%s: output %u of %u", loops->name, o, outputs);
+  }
+}
+
+Test(loops, errors_are_those_of_every_output) {
+  const th_loops *loops;
+  for (uint32_t v = 0; (loops = th_loops_at(v)) != NULL; v++)
+    for (uint32_t outputs = 1; outputs <= WIDTH_MAX; outputs++) {
+      errors_check(loops, TH_LOSS_MEAN_SQUARED_ERROR, outputs);
+      errors_check(loops, TH_LOSS_HUBER, outputs);
+    }
+}
+
+Test(loops, errors_hide_no_diverged_row) {
+  static const float bad[] = {NAN, INFINITY};
+  const th_loops *loops;
+  for (uint32_t v = 0; (loops = th_loops_at(v)) != NULL; v++)
+    for (th_loss_kind kind = TH_LOSS_MEAN_SQUARED_ERROR; kind <= TH_LOSS_HUBER; kind++)
+      for (uint32_t i = 0; i < 2; i++) {
+        float errors[2 * LOSS_STRIDE] = {[LOSS_STRIDE + 1] = bad[i]};
+        th_loss_rule rule = {.kind = kind, .delta = 1};
+        th_sums sums = loops->errors(&rule, 2, 3, LOSS_STRIDE, NULL, NULL, 1, errors);
+        cr_assert_not(isfinite(sums.loss), "%s: %g gave %g", loops->name, (double)bad[i],
+                      sums.loss);
+      }
 }
 
 Test(loops, bias_and_column_sums_cover_every_column) {

@@ -191,3 +191,24 @@ Test(memory, predicting_survives_each_failure) {
   data.labels = NULL;
   fail_each(evaluate);
 }
+
+Test(memory, a_regression_survives_each_failure) {
+  static float targets[FIXTURE_ROWS];
+  for (uint32_t i = 0; i < FIXTURE_ROWS; i++) targets[i] = (float)data.labels[i];
+  data.labels = NULL;
+  data.targets = targets;
+  data.target_width = 1;
+  spec.loss = TH_LOSS_HUBER;
+  spec.weighting = TH_WEIGHTING_NONE;
+  spec.split = TH_SPLIT_RANDOM;
+  spec.epochs = 1;
+  fail_each(train);
+  th_buffer_fini(&model);
+  th_trainer *regression = fixture_trainer(&spec, &data);
+  th_buffer card;
+  fixture_finish(regression);
+  cr_assert_eq(th_trainer_result(regression, &model, &card), TH_OK);
+  th_buffer_fini(&card);
+  th_trainer_destroy(regression);
+  fail_each(evaluate);
+}

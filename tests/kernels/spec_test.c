@@ -226,6 +226,23 @@ Test(spec, a_profile_is_what_all_other_fields_override) {
   assert_refused("{\"profile\": \"ktrdr\", \"validation_rows\": 3}", "by number");
 }
 
+Test(spec, a_regression_has_no_classes) {
+  assert_refused("{\"loss\": \"huber\", \"classes\": 3}", "set classes to 0");
+  assert_refused("{\"loss\": \"mean_squared_error\", \"class_weights\": \"balanced\"}",
+                 "class_weights");
+  assert_refused("{\"loss\": \"mean_squared_error\", \"class_weights\": [1, 2]}", "class_weights");
+  assert_refused("{\"loss\": \"huber\", \"split\": \"stratified\", \"validation_split\": 0.2}",
+                 "\"random\"");
+  assert_refused("{\"loss\": \"huber\", \"label_smoothing\": 0.1}", "label_smoothing");
+  assert_refused("{\"loss\": \"huber\", \"huber_delta\": 0}", "above 0");
+  assert_refused("{\"loss\": \"hubert\"}", "\"huber\"");
+  th_spec spec;
+  cr_assert_eq(parse("{\"loss\": \"huber\", \"huber_delta\": 0.5}", &spec), TH_OK, "%s",
+               th_error_text());
+  cr_assert(th_loss_is_regression(spec.loss));
+  cr_assert_eq(spec.huber_delta, 0.5);
+}
+
 Test(spec, folds_are_judged) {
   assert_refused("{\"folds\": 1}", "folds");
   assert_refused("{\"fold\": 2}", "fold");
