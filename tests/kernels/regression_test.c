@@ -61,12 +61,12 @@ static double number_at(const json_t *object, const char *key) {
 }
 
 /* @param card  [out] owned by the caller. @return what was predicted. */
-static th_features apply(const th_buffer *model, const th_data *data, json_t **card) {
+static th_numbers apply(const th_buffer *model, const th_data *data, json_t **card) {
   th_team *team;
   th_device device;
   th_inference *inference;
   th_buffer output, text;
-  th_features predicted = {0};
+  th_numbers predicted = {0};
   cr_assert_eq(th_device_open("cpu", &device), TH_OK);
   cr_assert_eq(th_team_create(2, &team), TH_OK);
   cr_assert_eq(
@@ -76,7 +76,7 @@ static th_features apply(const th_buffer *model, const th_data *data, json_t **c
   cr_assert_eq(th_inference_result(inference, &output, &text), TH_OK);
   *card = json_loadb(text.data, text.bytes, 0, NULL);
   if (output.bytes > 0)
-    cr_assert_eq(th_features_decode("what was predicted", &output, &predicted), TH_OK, "%s",
+    cr_assert_eq(th_numbers_decode("what was predicted", &output, &predicted), TH_OK, "%s",
                  th_error_text());
   th_buffer_fini(&text);
   th_inference_destroy(inference);
@@ -89,7 +89,7 @@ typedef struct reference {
   double mae[TARGETS], rmse[TARGETS], r2[TARGETS];
 } reference;
 
-static reference judge(const th_features *predicted, const th_data *data, uint64_t first) {
+static reference judge(const th_numbers *predicted, const th_data *data, uint64_t first) {
   reference scores = {0};
   double rows = (double)(data->rows - first);
   for (uint32_t o = 0; o < TARGETS; o++) {
@@ -137,7 +137,7 @@ static void training_check(th_loss_kind loss, double loss_of_squares) {
   json_t *card = card_of(trainer, &model), *predicted_card;
   th_data unlabeled = data;
   unlabeled.targets = NULL;
-  th_features predicted = apply(&model, &unlabeled, &predicted_card);
+  th_numbers predicted = apply(&model, &unlabeled, &predicted_card);
   cr_assert_eq(predicted.rows, FIXTURE_ROWS);
   cr_assert_eq(predicted.width, TARGETS);
   cr_assert_eq(number_at(predicted_card, "columns"), TARGETS);
@@ -155,7 +155,7 @@ static void training_check(th_loss_kind loss, double loss_of_squares) {
   if (loss_of_squares > 0)
     cr_expect_float_eq(last.validation_loss,
                        loss_of_squares * last.validation_rmse * last.validation_rmse, 1e-6);
-  th_features_fini(&predicted);
+  th_numbers_fini(&predicted);
   json_decref(card);
   json_decref(predicted_card);
   th_buffer_fini(&model);
@@ -193,7 +193,7 @@ Test(regression, evaluation_of_the_model_is_what_validation_said) {
                        .rows = FIXTURE_ROWS - trained,
                        .width = FIXTURE_WIDTH,
                        .target_width = TARGETS};
-  th_features none = apply(&model, &validated, &evaluated);
+  th_numbers none = apply(&model, &validated, &evaluated);
   cr_assert_null(none.values);
   th_epoch last = last_epoch(trainer);
   cr_expect_float_eq(number_at(evaluated, "loss"), last.validation_loss, 1e-9);
