@@ -43,8 +43,8 @@ static th_error apply_with(th_host *host, th_job_kind kind, const th_arguments *
   th_display_init(&display, kind);
   th_error error = job_start(host, kind, arguments, &display, &job);
   if (error != TH_OK) return error;
-  error = th_follow_end(job, &display, TH_FOLLOW_CANCELS, &result);
-  if (error == TH_OK) error = th_outcome_take(host, job, &result, arguments->out);
+  error = th_follow_end(job, &display, TH_FOLLOW_CANCELS, NULL, &result);
+  if (error == TH_OK) error = th_outcome_take(host, job, &result, arguments->out, NULL);
   th_result_fini(&result);
   th_job_close(job);
   return error;

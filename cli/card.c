@@ -209,8 +209,8 @@ void th_card_tell_checkpoint(const th_told *told) {
     th_output_json(object);
     return;
   }
-  th_output_text("job %" PRIu64
-                 " was stopped with its host before it was done; written: %s, a checkpoint\n"
+  th_output_text("written: %s, a checkpoint of job %" PRIu64
+                 "\n"
                  "go on from it: trainhost train --resume %s, with the same data and fields\n",
-                 told->job, told->out, told->out);
+                 told->out, told->job, told->out);
 }

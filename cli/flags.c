@@ -171,6 +171,7 @@ static const struct {
     {TH_FLAG_INIT, offsetof(th_arguments, init)},
     {TH_FLAG_PROFILE, offsetof(th_arguments, profile)},
     {TH_FLAG_HISTORY, offsetof(th_arguments, history)},
+    {TH_FLAG_CHECKPOINT, offsetof(th_arguments, checkpoint)},
     {TH_FLAG_SPEC, offsetof(th_arguments, spec)},
     {TH_FLAG_OUT, offsetof(th_arguments, out)},
     {TH_FLAG_OUT_DIR, offsetof(th_arguments, out_dir)},

@@ -17,7 +17,7 @@ typedef struct th_arguments {
   const char *files[TH_ARRAY_DATA_COUNT]; /**< by th_array: --data, --labels, … */
   const char *columns[TH_ARRAY_DATA_COUNT]; /**< likewise: --label-column, …; none of features */
   const char *validation_files[TH_ARRAY_DATA_COUNT]; /**< likewise: --validation-data, … */
-  const char *model, *resume, *init, *profile, *spec, *out, *out_dir, *history;
+  const char *model, *resume, *init, *profile, *spec, *out, *out_dir, *history, *checkpoint;
   const char *file; /**< the word that is no flag, of a command that takes one */
   const char *fields[TH_FIELDS_MAX]; /**< by the index of th_spec_fields */
   uint64_t job;
@@ -37,6 +37,7 @@ typedef enum th_flag {
   TH_FLAG_INIT,
   TH_FLAG_PROFILE,
   TH_FLAG_HISTORY,
+  TH_FLAG_CHECKPOINT,
   TH_FLAG_SPEC,
   TH_FLAG_OUT,
   TH_FLAG_OUT_DIR,

@@ -17,6 +17,9 @@
 /* A job ends within a step of being canceled; a step takes far less than this. */
 #define CANCEL_NS_MAX (3 * TH_NS_PER_S)
 
+/* One that is stopped saves itself first, on whatever disk the host has. */
+#define STOP_NS_MAX (60 * TH_NS_PER_S)
+
 /* ---- sending ---- */
 
 /* th_job_start returns when all is sent. It runs on a thread of its own, so that this one can show
@@ -109,8 +112,16 @@ typedef struct job_following {
   th_job *job;
   th_display *display;
   th_follow_interrupt interrupt;
-  int64_t cancel_until_ns; /* 0: not canceled */
+  th_checkpoint_file *checkpoint; /* NULL: none */
+  int64_t end_until_ns; /* 0: not asked to end */
 } job_following;
+
+static th_error end_ask(job_following *following) {
+  bool keeps = following->checkpoint != NULL && following->checkpoint->path != NULL;
+  following->end_until_ns = th_clock_deadline_ns(keeps ? STOP_NS_MAX : CANCEL_NS_MAX);
+  th_display_note(following->display, keeps ? "stopping" : "canceling");
+  return th_host_judge(keeps ? th_job_stop(following->job) : th_job_cancel(following->job));
+}
 
 /* @return TH_OK to go on following. */
 static th_error interrupt_judge(job_following *following) {
@@ -118,12 +129,8 @@ static th_error interrupt_judge(job_following *following) {
   uint64_t number = th_job_number(following->job);
   if (following->interrupt == TH_FOLLOW_LEAVES)
     return th_fail(TH_ERR_CANCELED, "job %" PRIu64 " goes on; it is no longer followed", number);
-  if (following->cancel_until_ns == 0) {
-    following->cancel_until_ns = th_clock_deadline_ns(CANCEL_NS_MAX);
-    th_display_note(following->display, "canceling");
-    return th_host_judge(th_job_cancel(following->job));
-  }
-  if (th_clock_now_ns() < following->cancel_until_ns) return TH_OK;
+  if (following->end_until_ns == 0) return end_ask(following);
+  if (th_clock_now_ns() < following->end_until_ns) return TH_OK;
   return th_fail(TH_ERR_CANCELED,
                  "job %" PRIu64
                  " was asked to end and has not yet; it will, or ends with this session",
@@ -138,8 +145,11 @@ static th_error follow(job_following *following) {
     th_error error = th_job_next(following->job, &event, LOOK_NS);
     if (error == TH_ERR_NOT_FOUND) return TH_OK; /* it was over before */
     if (error != TH_OK && error != TH_ERR_TIMEOUT) return th_host_judge(error);
-    show(following->job, following->display, error == TH_OK ? &event : NULL);
-    if (error == TH_OK && is_last(&event)) return TH_OK;
+    const th_event *told = error == TH_OK ? &event : NULL;
+    show(following->job, following->display, told);
+    if (told != NULL && is_last(told)) return TH_OK;
+    if (following->checkpoint != NULL)
+      th_checkpoint_file_follow(following->checkpoint, following->job, following->display, told);
     error = interrupt_judge(following);
     if (error != TH_OK) return error;
   }
@@ -156,8 +166,9 @@ static void forget_unless_done(th_job *job) {
 }
 
 th_error th_follow_end(th_job *job, th_display *display, th_follow_interrupt interrupt,
-                       th_result *result) {
-  job_following following = {.job = job, .display = display, .interrupt = interrupt};
+                       th_checkpoint_file *checkpoint, th_result *result) {
+  job_following following = {
+      .job = job, .display = display, .interrupt = interrupt, .checkpoint = checkpoint};
   th_interrupt_watch();
   th_error error = follow(&following);
   th_display_clear(display);

@@ -7,7 +7,7 @@
 #include "cli/follow.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
-#include "cli/words.h"
+#include "formats/file.h"
 
 /* Open a host that has jobs beyond this process. Whatever the outcome, th_host_close. */
 static th_error host_open(th_host *host, uint64_t number) {
@@ -127,7 +127,7 @@ static th_error result_fetch(th_job *job, const th_arguments *arguments, th_resu
   if (arguments->wait) {
     th_display display;
     th_display_init(&display, TH_JOB_TRAIN);
-    return th_follow_end(job, &display, TH_FOLLOW_LEAVES, fetched);
+    return th_follow_end(job, &display, TH_FOLLOW_LEAVES, NULL, fetched);
   }
   th_error error = th_host_judge(th_job_result(job, fetched));
   return error == TH_ERR_AGAIN ? fail_not_over(job) : error;
@@ -144,12 +144,39 @@ static th_error result(th_host *host, th_job *job, const th_arguments *arguments
   return error;
 }
 
+static th_error fail_no_checkpoint(uint64_t number) {
+  return th_fail(TH_ERR_BUSY,
+                 "job %" PRIu64
+                 " has left no checkpoint yet; it does so after every checkpoint_epochs epochs, if "
+                 "its specification has that field",
+                 number);
+}
+
+static th_error checkpoint(th_host *host, th_job *job, const th_arguments *arguments) {
+  th_result fetched = {0};
+  th_error error = th_host_judge(th_job_checkpoint(job, &fetched));
+  if (error == TH_ERR_AGAIN) error = fail_no_checkpoint(arguments->job);
+  if (error == TH_OK) error = th_outcome_write(&fetched, arguments->checkpoint);
+  if (error == TH_OK)
+    error = th_outcome_tell(host, arguments->job, &fetched, arguments->checkpoint);
+  th_result_fini(&fetched);
+  return error;
+}
+
 static th_error result_run(const th_arguments *arguments) {
-  return job_run(arguments, result);
+  if (arguments->checkpoint == NULL) return job_run(arguments, result);
+  if (arguments->out != NULL || arguments->wait)
+    return th_fail(TH_ERR_USAGE,
+                   "--checkpoint asks for the newest checkpoint, of a job that may still run: give "
+                   "it without --out and --wait");
+  th_error error = th_file_check_writable(arguments->checkpoint);
+  return error == TH_OK ? job_run(arguments, checkpoint) : error;
 }
 
 static const struct argp_option result_rows[] = {
     TH_ROW_OUT("Write the model (and its card beside it) or the predictions here"),
+    {"checkpoint", TH_FLAG_CHECKPOINT, "FILE", 0,
+     "Write the newest checkpoint of a training here instead, whether it is over or not", 2},
     {"wait", TH_FLAG_WAIT, NULL, 0,
      "Follow the job until it is over; Ctrl-C ends that, and not the job", 2},
     {0},

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/card.h"
+#include "cli/interrupt.h"
 #include "cli/logits.h"
 #include "formats/file.h"
 
@@ -97,7 +99,54 @@ th_error th_outcome_tell(const th_host *host, uint64_t job, const th_result *res
   return th_card_tell(&told, result->card, result->card_bytes);
 }
 
-static th_error fail_stopped(uint64_t job) {
+/* ---- what cannot be written ---- */
+
+/* The directory of a file; where temporary files go for NULL. */
+static int directory_of(const char *file, const char **directory) {
+  const char *slash = file != NULL ? strrchr(file, '/') : NULL;
+  const char *temporary = getenv("TMPDIR");
+  if (file == NULL)
+    *directory = temporary != NULL && temporary[0] != '\0' ? temporary : "/tmp";
+  else
+    *directory = slash != NULL ? file : ".";
+  return slash != NULL ? (int)(slash - file) : (int)strlen(*directory);
+}
+
+/* Under a name that no other process takes. */
+static bool is_written_beside(th_result *result, const char *out, const char *file,
+                              char path[PATH_MAX]) {
+  const char *directory, *slash = strrchr(out, '/');
+  int bytes = directory_of(file, &directory);
+  int written = snprintf(path, PATH_MAX, "%.*s/trainhost-%d-%s", bytes, directory, (int)getpid(),
+                         slash != NULL ? slash + 1 : out);
+  return written > 0 && written < PATH_MAX && th_outcome_write(result, path) == TH_OK;
+}
+
+/* What took hours to train must not be lost for want of room on one of several disks. */
+static th_error model_rescue(th_result *result, th_error error, const char *out,
+                             const char *checkpoint) {
+  char why[TH_ERROR_TEXT_BYTES_MAX], path[PATH_MAX];
+  strcpy(why, th_error_text());
+  if ((checkpoint != NULL && is_written_beside(result, out, checkpoint, path)) ||
+      is_written_beside(result, out, NULL, path))
+    return th_fail(error, "%.300s; it is in %s instead", why, path);
+  return th_fail(error, "%.300s; nor could it be written anywhere else: %s", why, th_error_text());
+}
+
+static th_error result_write(const th_host *host, uint64_t job, th_result *result, const char *out,
+                             const char *checkpoint) {
+  th_error error = th_outcome_write(result, out);
+  if (error == TH_OK) return TH_OK;
+  if (!th_host_is_local(host))
+    return th_fail(error, "%s; the host keeps the result: trainhost result %" PRIu64 " --out FILE",
+                   th_error_text(), job);
+  /* A prediction is made again in a moment. */
+  return result->kind == TH_JOB_TRAIN ? model_rescue(result, error, out, checkpoint) : error;
+}
+
+/* ---- the end of a job ---- */
+
+static th_error fail_kept(uint64_t job) {
   return th_fail(TH_ERR_HOST_LOST,
                  "the host was stopped during job %" PRIu64
                  " and keeps a checkpoint of it: trainhost result %" PRIu64
@@ -105,17 +154,29 @@ static th_error fail_stopped(uint64_t job) {
                  job, job);
 }
 
-th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, const char *out) {
+/* Under the name of a model a checkpoint would be taken for one. */
+static th_error checkpoint_take(const th_host *host, th_job *job, th_result *result,
+                                const char *path) {
   uint64_t number = th_job_number(job);
-  /* Under the name of a model a checkpoint would be taken for one. */
-  if (result->is_checkpoint) return fail_stopped(number);
-  th_error error = th_outcome_write(result, out);
-  /* In local mode it ends with this process. */
-  if (error != TH_OK && !th_host_is_local(host))
-    return th_fail(error, "%s; the host keeps the result: trainhost result %" PRIu64 " --out FILE",
-                   th_error_text(), number);
+  if (path == NULL) return fail_kept(number);
+  th_error error = result_write(host, number, result, path, NULL);
   if (error != TH_OK) return error;
-  error = th_outcome_tell(host, number, result, out);
+  /* A host that goes away keeps its own, which does no harm. */
+  th_error forgotten = th_job_forget(job);
+  (void)forgotten;
+  return th_fail(th_interrupt_came() ? TH_ERR_CANCELED : TH_ERR_HOST_LOST,
+                 "job %" PRIu64
+                 " was stopped; trainhost train --resume %s goes on from its checkpoint, with the "
+                 "same data and fields",
+                 number, path);
+}
+
+th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, const char *out,
+                         const char *checkpoint) {
+  uint64_t number = th_job_number(job);
+  if (result->is_checkpoint) return checkpoint_take(host, job, result, checkpoint);
+  th_error error = result_write(host, number, result, out, checkpoint);
+  if (error == TH_OK) error = th_outcome_tell(host, number, result, out);
   /* Only now is it safe: the host deletes its own. */
   return error == TH_OK ? th_host_judge(th_job_forget(job)) : error;
 }

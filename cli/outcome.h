@@ -30,11 +30,16 @@ th_error th_outcome_tell(const th_host *host, uint64_t job, const th_result *res
 /**
  * What follows every job that was followed to its end: write, let the host forget it, tell.
  *
- * If it cannot be written, the host keeps the result and the text says how to fetch it.
+ * If it cannot be written, the host keeps the result and the text says how to fetch it. In local
+ * mode nobody else has it: a model goes to another place then, beside the checkpoint or where
+ * temporary files are, and the text says where.
  *
- * @return as th_outcome_write; TH_ERR_HOST_LOST if the host was stopped and left a checkpoint,
- * which only `trainhost result` fetches.
+ * @param checkpoint  where the checkpoint of a job that was stopped goes; NULL: only `trainhost
+ *                    result` fetches it.
+ * @return as th_outcome_write; of a job that was stopped TH_ERR_CANCELED, if by an interrupt, or
+ *         TH_ERR_HOST_LOST.
  */
-th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, const char *out);
+th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, const char *out,
+                         const char *checkpoint);
 
 #endif

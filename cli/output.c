@@ -92,6 +92,15 @@ void th_output_fail(th_error error) {
     fprintf(stderr, "trainhost: %s\n", th_error_text());
 }
 
+/* Quiet JSON has one line, the last, and a warning is not that. */
+void th_output_warn(th_error error) {
+  if (!output.is_json)
+    fprintf(stderr, "trainhost: warning: %s\n", th_error_text());
+  else if (!output.is_quiet)
+    th_output_json(json_pack("{s:s, s:s, s:o}", "event", "warning", "code", th_error_name(error),
+                             "message", th_output_string(th_error_text())));
+}
+
 int th_output_finish(th_error error) {
   if (error != TH_OK) th_output_fail(error);
   if (th_output_flush()) return th_error_exit_status(error);

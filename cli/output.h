@@ -41,6 +41,9 @@ json_t *th_output_string(const char *text);
 /** Tell this thread's newest failure, in the form chosen. */
 void th_output_fail(th_error error);
 
+/** Likewise, of something that went wrong on the way and ends nothing. */
+void th_output_warn(th_error error);
+
 /**
  * Tell the failure, if it is one, and see that everything printed has arrived.
  *

@@ -13,6 +13,22 @@
 #include "formats/file.h"
 #include "formats/safetensors.h"
 
+static th_error checkpoint_judge(const th_arguments *arguments) {
+  const char *path = arguments->checkpoint;
+  if (path == NULL) return TH_OK;
+  if (arguments->detach)
+    return th_fail(TH_ERR_USAGE,
+                   "--checkpoint %.80s cannot be kept: --detach returns before there is one; "
+                   "trainhost result JOB --checkpoint FILE fetches the newest",
+                   path);
+  if (strcmp(path, arguments->out) == 0)
+    return th_fail(TH_ERR_USAGE,
+                   "--checkpoint and --out are both %.80s: one of model and checkpoint would be "
+                   "written over the other",
+                   path);
+  return th_file_check_writable(path);
+}
+
 /* All that is wrong with the command line is told before a file is read or a host is asked. */
 static th_error arguments_judge(const th_arguments *arguments) {
   th_error error = th_dataset_judge(arguments, TH_JOB_TRAIN);
@@ -35,17 +51,26 @@ static th_error arguments_judge(const th_arguments *arguments) {
                    "--history %.80s cannot be written: --detach returns before there is one; the "
                    "model's card has it, too",
                    arguments->history);
-  error = arguments->history == NULL ? TH_OK : th_file_check_writable(arguments->history);
+  error = checkpoint_judge(arguments);
+  if (error == TH_OK && arguments->history != NULL)
+    error = th_file_check_writable(arguments->history);
   if (error != TH_OK || arguments->detach) return error;
   return th_outcome_judge(TH_JOB_TRAIN, arguments->out);
 }
 
 /* Asked of the open host, because the environment is the manager's to read. */
-static th_error mode_judge(const th_host *host, const th_arguments *arguments) {
-  if (!arguments->detach || !th_host_is_local(host)) return TH_OK;
+static th_error mode_judge(const th_host *host, const th_arguments *arguments,
+                           const th_spec *fields) {
+  if (!th_host_is_local(host)) return TH_OK;
+  if (arguments->detach)
+    return th_fail(TH_ERR_USAGE,
+                   "--detach needs a host to go on with the job, and local mode trains in this "
+                   "process; set USE_TRAINING_HOST_SERVICE=true");
+  if (fields->checkpoint_epochs == 0 || arguments->checkpoint != NULL) return TH_OK;
   return th_fail(TH_ERR_USAGE,
-                 "--detach needs a host to go on with the job, and local mode trains in this "
-                 "process; set USE_TRAINING_HOST_SERVICE=true");
+                 "checkpoint_epochs is %u, and local mode has no host to keep a checkpoint: "
+                 "--checkpoint FILE says where it goes",
+                 fields->checkpoint_epochs);
 }
 
 /* What a training needs, read. Everything is freed as soon as the host has it. */
@@ -125,7 +150,7 @@ static th_error outcome_take(th_host *host, th_job *job, th_result *result,
   bool has_history = arguments->history != NULL && !result->is_checkpoint;
   th_error history = TH_OK;
   if (has_history) history = th_epochs_write(result->card, result->card_bytes, arguments->history);
-  th_error error = th_outcome_take(host, job, result, arguments->out);
+  th_error error = th_outcome_take(host, job, result, arguments->out, arguments->checkpoint);
   return error != TH_OK ? error : history;
 }
 
@@ -133,6 +158,8 @@ static th_error train_with(th_host *host, const th_arguments *arguments, train_i
   th_display display;
   th_job *job = NULL;
   th_result result = {0};
+  th_checkpoint_file checkpoint = {.path = arguments->checkpoint,
+                                   .epochs = inputs->fields.checkpoint_epochs};
   th_display_init(&display, TH_JOB_TRAIN);
   th_error error = inputs_read(arguments, &display, inputs);
   if (error == TH_OK) error = job_start(host, arguments, inputs, &display, &job);
@@ -143,7 +170,7 @@ static th_error train_with(th_host *host, const th_arguments *arguments, train_i
   if (arguments->detach) {
     detached_tell(th_job_number(job));
   } else {
-    error = th_follow_end(job, &display, TH_FOLLOW_CANCELS, &result);
+    error = th_follow_end(job, &display, TH_FOLLOW_CANCELS, &checkpoint, &result);
     if (error == TH_OK) error = outcome_take(host, job, &result, arguments);
     th_result_fini(&result);
   }
@@ -158,7 +185,7 @@ static th_error run(const th_arguments *arguments) {
   th_error error = th_fields_spec(arguments, &inputs.fields);
   if (error == TH_OK) error = arguments_judge(arguments);
   if (error == TH_OK) error = th_host_open(&host);
-  if (error == TH_OK) error = mode_judge(&host, arguments);
+  if (error == TH_OK) error = mode_judge(&host, arguments, &inputs.fields);
   if (error == TH_OK) error = train_with(&host, arguments, &inputs);
   inputs_free(&inputs);
   th_host_close(&host);
@@ -179,6 +206,8 @@ static const struct argp_option rows[] = {
      "Groups of the rows that validate", 1},
     {"init", TH_FLAG_INIT, "FILE", 0, "Begin with the parameters of this model", 1},
     {"resume", TH_FLAG_RESUME, "FILE", 0, "Go on from this checkpoint, with the same data", 1},
+    {"checkpoint", TH_FLAG_CHECKPOINT, "FILE", 0,
+     "Keep the newest checkpoint of checkpoint_epochs here, and that of Ctrl-C", 2},
     {"history", TH_FLAG_HISTORY, "FILE", 0,
      "Write losses, accuracies and rate of each epoch as CSV", 2},
     {"profile", TH_FLAG_PROFILE, "NAME", 0,
@@ -199,7 +228,8 @@ const th_command th_command_train = {
         "Train a net on data with labels or targets and write it as safetensors."
         "\v"
         "The last flags are the fields of a specification; a field in a file of --spec has the "
-        "same name with _ for -. Ctrl-C cancels the job, a second Ctrl-C ends at once.\n\n"
+        "same name with _ for -. Ctrl-C cancels the job, or with --checkpoint stops it so that "
+        "--resume goes on from there; a second Ctrl-C ends at once.\n\n"
         "Example: trainhost train --data x.npy --labels y.npy --hidden 64,32 --epochs 20 "
         "--out model.safetensors",
     .rows = rows,

@@ -28,6 +28,8 @@ static const char *type_word(uint32_t type) {
       [TH_WIRE_FORGET] = "forget",
       [TH_WIRE_JOBS] = "list of jobs",
       [TH_WIRE_SESSIONS] = "list of sessions",
+      [TH_WIRE_STOP] = "stop",
+      [TH_WIRE_CHECKPOINT] = "checkpoint",
   };
   bool is_known = type < sizeof words / sizeof words[0] && words[type] != NULL;
   return is_known ? words[type] : "unknown";
@@ -116,8 +118,10 @@ static th_error answer_refusal(th_link *link) {
   const th_wire_header *header = &link->answer.header;
   if (header->status > TH_OK || header->status < TH_ERR_SYSTEM)
     return fail_protocol(link, "an answer with an unknown status");
-  if (header->status == TH_ERR_AGAIN && header->type != TH_WIRE_RESULT)
-    return fail_protocol(link, "\"again\" for an answer, which only a result may be");
+  bool may_come_later = header->type == TH_WIRE_RESULT || header->type == TH_WIRE_CHECKPOINT;
+  if (header->status == TH_ERR_AGAIN && !may_come_later)
+    return fail_protocol(link,
+                         "\"again\" for an answer, which only a result or a checkpoint may be");
   if (header->status == TH_OK || header->status == TH_ERR_AGAIN) return (th_error)header->status;
   if (header->body_bytes == 0)
     return th_fail((th_error)header->status, "trainhostd refused a %s request and gave no reason",

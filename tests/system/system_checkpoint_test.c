@@ -143,9 +143,14 @@ Test(system_checkpoint, a_daemon_killed_at_any_moment_leaves_a_whole_one) {
 }
 
 static void check_running(th_adapter *adapter) {
+  th_result checkpoint;
+  th_job *without = start(adapter, TEST_ENDLESS, NULL);
+  await_epoch(without, 1);
+  cr_assert_eq(th_job_checkpoint(without, &checkpoint), TH_ERR_AGAIN, "%s", th_error_text());
+  forget(without);
   th_job *job = start(adapter, ENDLESS, NULL);
   await_epoch(job, 2);
-  th_result checkpoint = checkpoint_of(job);
+  checkpoint = checkpoint_of(job);
   th_progress progress;
   cr_assert_eq(th_job_progress(job, &progress), TH_OK);
   cr_assert_not(th_phase_is_last(progress.phase));
