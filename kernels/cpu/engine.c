@@ -58,18 +58,27 @@ static uint64_t table_numbers(const th_engine *engine) {
 
 static void dense_init(th_engine *engine, const th_layer *layer, uint32_t times) {
   th_dense *dense = &engine->denses[engine->dense_count++];
-  *dense = (th_dense){
-      .layer = layer, .linear = th_linear_init(layer, engine->parameter_count), .times = times};
+  *dense = (th_dense){.layer = layer,
+                      .linear = th_linear_init(layer, engine->parameter_count),
+                      .times = times,
+                      .vectors = 1};
   engine->parameter_count = dense->linear.biases + dense->linear.output_stride;
   if (dense->linear.is_wide) engine->slice_rows = TH_SLICE_ROWS_WIDE;
 }
 
+static void hidden_init(th_engine *engine, uint32_t l) {
+  engine->hidden[l] = (th_hidden){.f = nonlinearity_of(engine->spec, l),
+                                  .shift = engine->denses[l].linear.biases,
+                                  .skips = th_model_skips(engine->model, engine->spec, l)};
+  if (th_engine_is_normalized(engine)) th_norm_init(engine, l);
+}
+
 static void net_init(th_engine *engine) {
   engine->slice_rows = TH_SLICE_ROWS;
-  for (uint32_t l = 0; l < engine->model->layer_count; l++)
+  for (uint32_t l = 0; l < engine->model->layer_count; l++) {
     dense_init(engine, &engine->model->layers[l], 1);
-  for (uint32_t l = 0; l < engine->spec->hidden_count; l++)
-    engine->hidden[l].f = nonlinearity_of(engine->spec, l);
+    if (l < engine->spec->hidden_count) hidden_init(engine, l);
+  }
   engine->embedding = engine->parameter_count;
   engine->parameter_count += round_up(table_numbers(engine), TH_PANEL);
 }
@@ -93,13 +102,14 @@ static th_block *weights_divide(const th_engine *engine, uint32_t d, th_block *b
   uint32_t largest = block_inputs_max(linear);
   for (uint32_t first = 0; first < linear->inputs; first += largest, block++) {
     uint32_t count = min_u32(linear->inputs - first, largest);
-    bool has_biases = first + count == linear->inputs;
+    bool is_last = first + count == linear->inputs;
     *block = (th_block){.kind = TH_BLOCK_WEIGHTS,
                         .dense = d,
                         .first = first,
                         .count = count,
                         .start = linear->weights + (uint64_t)first * linear->output_stride,
-                        .numbers = (uint64_t)(count + has_biases) * linear->output_stride};
+                        .numbers = (uint64_t)(count + (is_last ? engine->denses[d].vectors : 0)) *
+                                   linear->output_stride};
   }
   return block;
 }
@@ -142,7 +152,7 @@ static void embedding_allocate(th_engine *engine, uint64_t batch_rows) {
 }
 
 /* What the way back through a hidden layer needs. */
-static void hidden_allocate(th_engine *engine, uint32_t l, uint64_t batch_rows) {
+static void hidden_allocate_training(th_engine *engine, uint32_t l, uint64_t batch_rows) {
   th_hidden *hidden = &engine->hidden[l];
   th_dense *above = &engine->denses[l + 1];
   uint32_t width = above->linear.input_stride;
@@ -151,6 +161,9 @@ static void hidden_allocate(th_engine *engine, uint32_t l, uint64_t batch_rows) 
   if (!th_activation_tells_slope(hidden->f.kind)) hidden->slopes = reals(engine, batch_rows, width);
   if (hidden->f.drop_threshold > 0)
     hidden->kept = th_engine_array(engine, batch_rows, width, sizeof *hidden->kept);
+  bool teaches_below = l > 0 || engine->model->groups > 0;
+  if (hidden->skips && teaches_below) hidden->passed = reals(engine, batch_rows, width);
+  if (th_engine_is_normalized(engine)) th_norm_allocate_training(engine, l, batch_rows);
 }
 
 static void training_allocate(th_engine *engine, uint64_t batch_rows) {
@@ -160,9 +173,17 @@ static void training_allocate(th_engine *engine, uint64_t batch_rows) {
   engine->rows_ahead = th_engine_array(engine, batch_rows, 1, sizeof *engine->rows_ahead);
   if (moments > 0) engine->moment1 = reals(engine, count, 1);
   if (moments > 1) engine->moment2 = reals(engine, count, 1);
-  for (uint32_t l = 0; l < engine->spec->hidden_count; l++) hidden_allocate(engine, l, batch_rows);
+  for (uint32_t l = 0; l < engine->spec->hidden_count; l++)
+    hidden_allocate_training(engine, l, batch_rows);
   embedding_allocate(engine, batch_rows);
   blocks_allocate(engine);
+}
+
+static void hidden_allocate(th_engine *engine, uint32_t l, uint64_t rows) {
+  th_hidden *hidden = &engine->hidden[l];
+  const th_dense *above = &engine->denses[l + 1];
+  hidden->values = hidden->skips ? reals(engine, rows, above->linear.input_stride) : above->inputs;
+  if (th_engine_is_normalized(engine)) th_norm_allocate(engine, l, rows);
 }
 
 static void forward_allocate(th_engine *engine, uint64_t rows) {
@@ -173,6 +194,7 @@ static void forward_allocate(th_engine *engine, uint64_t rows) {
                                        1, sizeof *engine->slice_sums);
   for (uint32_t l = 0; l < engine->model->layer_count; l++)
     engine->denses[l].inputs = reals(engine, rows, engine->denses[l].linear.input_stride);
+  for (uint32_t l = 0; l < engine->spec->hidden_count; l++) hidden_allocate(engine, l, rows);
   if (engine->model->groups > 0)
     engine->groups = th_engine_array(engine, rows, 1, sizeof *engine->groups);
 }
@@ -210,9 +232,8 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
 
 static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   const th_spec *spec = plan->spec;
-  if (spec->normalization != TH_NORMALIZATION_NONE || spec->residual || plan->model->cell_count > 0)
-    return th_fail(TH_ERR_USAGE,
-                   "normalization, residual and recurrent are not trained by the CPU engine yet");
+  if (plan->model->cell_count > 0)
+    return th_fail(TH_ERR_USAGE, "recurrent is not trained by the CPU engine yet");
   uint64_t batch_rows = min_u64(spec->batch_size, plan->training_rows);
   uint64_t evaluate_rows = min_u64(plan->data->rows - plan->training_rows, TH_EVALUATE_ROWS);
   th_engine *made = calloc(1, sizeof *made);
@@ -259,6 +280,8 @@ static void array_read(const th_engine *engine, const th_real *array, th_real *c
   }
   for (uint32_t d = 0; d < engine->dense_count; d++)
     th_linear_read(&engine->denses[d].linear, engine->denses[d].layer, array, copy);
+  for (uint32_t l = 0; l < engine->spec->hidden_count && th_engine_is_normalized(engine); l++)
+    th_norm_read(engine, l, array, copy);
   memcpy(copy + engine->model->embedding, array + engine->embedding,
          table_numbers(engine) * sizeof *copy);
 }
@@ -275,6 +298,8 @@ static void array_write(const th_engine *engine, const th_real *copy, th_real *a
   if (copy == NULL || array == NULL) return;
   for (uint32_t d = 0; d < engine->dense_count; d++)
     th_linear_write(&engine->denses[d].linear, engine->denses[d].layer, copy, array);
+  for (uint32_t l = 0; l < engine->spec->hidden_count && th_engine_is_normalized(engine); l++)
+    th_norm_write(engine, l, copy, array);
   memcpy(array + engine->embedding, copy + engine->model->embedding,
          table_numbers(engine) * sizeof *copy);
 }

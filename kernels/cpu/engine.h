@@ -16,6 +16,18 @@
 #define th_embedding_enter TH_REAL_SYMBOL(th_embedding_enter)
 #define th_embedding_differentiate TH_REAL_SYMBOL(th_embedding_differentiate)
 #define th_slice_logits_copy TH_REAL_SYMBOL(th_slice_logits_copy)
+#define th_norm_init TH_REAL_SYMBOL(th_norm_init)
+#define th_norm_allocate TH_REAL_SYMBOL(th_norm_allocate)
+#define th_norm_allocate_training TH_REAL_SYMBOL(th_norm_allocate_training)
+#define th_norm_read TH_REAL_SYMBOL(th_norm_read)
+#define th_norm_write TH_REAL_SYMBOL(th_norm_write)
+#define th_norm_forward TH_REAL_SYMBOL(th_norm_forward)
+#define th_norm_backward TH_REAL_SYMBOL(th_norm_backward)
+#define th_norm_measure TH_REAL_SYMBOL(th_norm_measure)
+#define th_norm_settle TH_REAL_SYMBOL(th_norm_settle)
+#define th_norm_recall TH_REAL_SYMBOL(th_norm_recall)
+#define th_norm_sum TH_REAL_SYMBOL(th_norm_sum)
+#define th_norm_gradient TH_REAL_SYMBOL(th_norm_gradient)
 
 /* All are constants, never a function of the number of threads: they fix the order of all sums.
  * Rows of a slice: what a small net takes through all its layers in the cache; more for a net with
@@ -40,7 +52,8 @@ typedef enum th_block_kind {
 } th_block_kind;
 
 /** The unit of the phase that updates parameters: some inputs of a layer and all weights from them,
- * the layer's last block with its biases, or some groups of the embedding and all their numbers. */
+ * the layer's last block with what is learnt beside weights, or some groups of the embedding and
+ * all their numbers. */
 typedef struct th_block {
   th_block_kind kind;
   uint32_t dense; /**< of weights */
@@ -55,14 +68,39 @@ typedef struct th_dense {
   const th_layer *layer; /**< where the model has its parameters */
   th_linear linear; /**< where the engine has them */
   uint32_t times; /**< rows of its arrays for each row of a batch: 1, or those of a window */
+  /** Rows of learnt numbers after its weights: the biases, and a normalization's scale and shift.
+   */
+  uint32_t vectors;
+  /** Normalization by batch takes its biases away again, so that they have no gradient; what
+   * rounding leaves of one, an adaptive optimizer would make whole steps of. */
+  bool is_centered;
   th_real *inputs; /**< [times, rows, input_stride] */
   th_real *deltas; /**< [times, rows, output_stride]: the loss's gradient at its outputs */
   th_real *transposed; /**< the weights of a small layer once more, for the product backward */
 } th_dense;
 
+/** Normalization of a hidden layer's products, biases included. */
+typedef struct th_normalizer {
+  /** Where the engine has its parameters, each a row of [output_stride], one after another. */
+  th_norm at;
+  th_real *normalized; /**< [rows, output_stride] */
+  th_real *inverses; /**< 1 / deviation: [rows], or by batch [output_stride] */
+  th_real *means; /**< [output_stride], by batch only */
+  /** [slices, 2, output_stride] on the way forward, by batch only, the means of the slice's columns
+   * and the sums of squares about them; on the way back what sums up to the gradients of scale and
+   * shift. */
+  double *slices;
+} th_normalizer;
+
 /** What follows the product of a hidden layer. Its outputs are the inputs of the next layer. */
 typedef struct th_hidden {
+  th_normalizer normalizer; /**< if the specification says so */
   th_nonlinearity f;
+  uint64_t shift; /**< index of what f's arguments lack yet: the biases, or the normalization's */
+  bool skips; /**< adds its inputs to its outputs */
+  /** [rows, output_stride] after f and dropout: its outputs, or what its inputs are added to. */
+  th_real *values;
+  th_real *passed; /**< [rows, output_stride] the gradient that goes to its inputs as it is */
   th_real *slopes; /**< [rows, output_stride], of an activation whose values do not tell them */
   uint8_t *kept; /**< [rows, output_stride], with dropout */
 } th_hidden;
@@ -136,6 +174,15 @@ static inline const th_dense *th_engine_first(const th_engine *engine) {
   return &engine->denses[0];
 }
 
+/** Whether hidden layers are normalized; without any there is nothing to do either way. */
+static inline bool th_engine_is_normalized(const th_engine *engine) {
+  return engine->spec->hidden_count > 0 && engine->spec->normalization != TH_NORMALIZATION_NONE;
+}
+
+static inline bool th_engine_is_normalized_by_batch(const th_engine *engine) {
+  return engine->spec->hidden_count > 0 && engine->spec->normalization == TH_NORMALIZATION_BATCH;
+}
+
 /** What one loop of the team works on. */
 typedef struct th_batch {
   th_engine *engine;
@@ -147,7 +194,12 @@ typedef struct th_batch {
   th_optimizer optimizer;
   th_real clip; /**< what the gradient is multiplied by before the update */
   th_real *logits; /**< wanted by the caller of an evaluation, or NULL */
+  uint32_t layer; /**< where a loop stops that other slices must be waited for */
 } th_batch;
+
+static inline bool th_batch_is_training(const th_batch *batch) {
+  return batch->order != NULL;
+}
 
 /** Some rows of a batch. */
 typedef struct th_slice {
@@ -197,6 +249,40 @@ th_sums th_slice_loss(const th_batch *batch, th_slice slice, const uint32_t *row
 
 /** Copy the slice's predictions to where the caller of an evaluation wants them. */
 void th_slice_logits_copy(const th_batch *batch, th_slice slice);
+
+/* ---- kernels/cpu/engine_norm.c: normalization of hidden layer l ---- */
+
+/** Place its parameters behind those that there are. */
+void th_norm_init(th_engine *engine, uint32_t l);
+
+/** @param rows  of its arrays. */
+void th_norm_allocate(th_engine *engine, uint32_t l, uint64_t rows);
+void th_norm_allocate_training(th_engine *engine, uint32_t l, uint64_t batch_rows);
+
+/** As th_linear_read and th_linear_write. */
+void th_norm_read(const th_engine *engine, uint32_t l, const th_real *parameters, th_real *model);
+void th_norm_write(const th_engine *engine, uint32_t l, const th_real *model, th_real *parameters);
+
+/** From the slice's products to x̂ and scale · x̂. @param values  [in,out] the slice's. */
+void th_norm_forward(const th_batch *batch, th_slice slice, uint32_t l, th_real *values);
+
+/** From the gradient at the normalization's outputs to that at the products, in `deltas`. */
+void th_norm_backward(const th_batch *batch, th_slice slice, uint32_t l);
+
+/** By batch: how the slice's products lie. */
+void th_norm_measure(const th_batch *batch, th_slice slice, uint32_t l, const th_real *values);
+
+/** By batch, between loops: means and deviations of all slices, and of all batches so far. */
+void th_norm_settle(const th_batch *batch, uint32_t l);
+
+/** By batch: let the running statistics normalize what is evaluated. */
+void th_norm_recall(const th_engine *engine);
+
+/** The slice's share of the gradients of scale and shift. */
+void th_norm_sum(const th_batch *batch, th_slice slice, uint32_t l);
+
+/** Between loops: add up the shares. By batch, th_norm_backward needs it. */
+void th_norm_gradient(const th_batch *batch, uint32_t l);
 
 th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint32_t first,
                          uint32_t count, th_sums *sums);

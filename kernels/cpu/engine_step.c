@@ -10,73 +10,88 @@ static size_t slice_start(th_slice slice, uint32_t stride) {
 }
 
 /* What a hidden layer does to its products. */
-static void layer_activate(const th_batch *batch, th_slice slice, uint32_t l, th_real *values) {
+static void layer_activate(const th_batch *batch, th_slice slice, uint32_t l) {
   const th_engine *engine = batch->engine;
   const th_loops *loops = engine->loops;
-  const th_linear *linear = &engine->denses[l].linear;
-  const th_hidden *hidden = &engine->hidden[l];
-  size_t start = slice_start(slice, linear->output_stride);
-  bool is_training = batch->order != NULL;
-  loops->activate(&hidden->f, slice.rows, linear->output_stride,
-                  engine->parameters + linear->biases, values,
-                  is_training && hidden->slopes != NULL ? hidden->slopes + start : NULL);
-  if (!is_training || hidden->f.drop_threshold == 0) return;
-  th_dropout_place place = {
-      .seed = engine->spec->seed, .step = (uint32_t)batch->step, .row = slice.first, .layer = l};
-  loops->drop(&hidden->f, &place, slice.rows, linear->output_stride, values, hidden->kept + start);
-}
-
-static void slice_forward(const th_batch *batch, th_slice slice) {
-  const th_engine *engine = batch->engine;
-  uint32_t last = engine->model->layer_count - 1;
-  for (uint32_t l = 0; l <= last; l++) {
-    const th_dense *dense = &engine->denses[l];
-    const th_linear *linear = &dense->linear;
-    th_real *result = (l == last ? dense->deltas : engine->denses[l + 1].inputs) +
-                      slice_start(slice, linear->output_stride);
-    th_linear_forward(linear, engine->loops, slice.rows,
-                      dense->inputs + slice_start(slice, linear->input_stride), engine->parameters,
-                      result);
-    if (l == last)
-      engine->loops->bias(slice.rows, linear->output_stride, engine->parameters + linear->biases,
-                          result);
-    else
-      layer_activate(batch, slice, l, result);
-  }
-}
-
-/* From the gradient at a hidden layer's outputs to that at its products. */
-static void layer_differentiate(const th_engine *engine, th_slice slice, uint32_t l) {
   const th_hidden *hidden = &engine->hidden[l];
   uint32_t stride = engine->denses[l].linear.output_stride;
   size_t start = slice_start(slice, stride);
-  engine->loops->backward(
-      &hidden->f, (uint64_t)slice.rows * stride, engine->denses[l + 1].inputs + start,
-      hidden->slopes == NULL ? NULL : hidden->slopes + start,
-      hidden->kept == NULL ? NULL : hidden->kept + start, engine->denses[l].deltas + start);
-}
-
-/* For the embedding, whose numbers are inputs of the first layer. */
-static void inputs_differentiate(const th_engine *engine, th_slice slice) {
-  const th_dense *first = th_engine_first(engine);
-  th_linear_backward(&first->linear, engine->loops, slice.rows,
-                     first->deltas + slice_start(slice, first->linear.output_stride),
-                     engine->parameters, first->transposed,
-                     engine->input_deltas + slice_start(slice, first->linear.input_stride));
-}
-
-static void slice_backward(const th_batch *batch, th_slice slice) {
-  const th_engine *engine = batch->engine;
-  for (uint32_t l = engine->model->layer_count - 1; l > 0; l--) {
-    const th_dense *dense = &engine->denses[l];
-    const th_linear *linear = &dense->linear;
-    th_linear_backward(linear, engine->loops, slice.rows,
-                       dense->deltas + slice_start(slice, linear->output_stride),
-                       engine->parameters, dense->transposed,
-                       engine->denses[l - 1].deltas + slice_start(slice, linear->input_stride));
-    layer_differentiate(engine, slice, l - 1);
+  th_real *values = hidden->values + start;
+  bool is_training = th_batch_is_training(batch);
+  if (th_engine_is_normalized(engine)) th_norm_forward(batch, slice, l, values);
+  loops->activate(&hidden->f, slice.rows, stride, engine->parameters + hidden->shift, values,
+                  is_training && hidden->slopes != NULL ? hidden->slopes + start : NULL);
+  if (is_training && hidden->f.drop_threshold > 0) {
+    th_dropout_place place = {
+        .seed = engine->spec->seed, .step = (uint32_t)batch->step, .row = slice.first, .layer = l};
+    loops->drop(&hidden->f, &place, slice.rows, stride, values, hidden->kept + start);
   }
-  if (engine->input_deltas != NULL) inputs_differentiate(engine, slice);
+  if (hidden->skips)
+    loops->add((uint64_t)slice.rows * stride, engine->denses[l].inputs + start, values,
+               engine->denses[l + 1].inputs + start);
+}
+
+/* The layer's products, from what the layer below has made of its own. */
+static void layer_forward(const th_batch *batch, th_slice slice, uint32_t l) {
+  const th_engine *engine = batch->engine;
+  const th_dense *dense = &engine->denses[l];
+  const th_linear *linear = &dense->linear;
+  bool is_last = l == engine->model->layer_count - 1;
+  th_real *result = (is_last ? dense->deltas : engine->hidden[l].values) +
+                    slice_start(slice, linear->output_stride);
+  if (l > 0) layer_activate(batch, slice, l - 1);
+  th_linear_forward(linear, engine->loops, slice.rows,
+                    dense->inputs + slice_start(slice, linear->input_stride), engine->parameters,
+                    result);
+  if (is_last || th_engine_is_normalized(engine))
+    engine->loops->bias(slice.rows, linear->output_stride, engine->parameters + linear->biases,
+                        result);
+  if (!is_last && th_engine_is_normalized_by_batch(engine) && th_batch_is_training(batch))
+    th_norm_measure(batch, slice, l, result);
+}
+
+static void slice_forward(const th_batch *batch, th_slice slice) {
+  for (uint32_t l = 0; l < batch->engine->model->layer_count; l++) layer_forward(batch, slice, l);
+}
+
+/* From the gradient at a hidden layer's outputs to that at its products, or, if these are
+ * normalized, at what normalization makes of them. */
+static void layer_differentiate(const th_batch *batch, th_slice slice, uint32_t l) {
+  const th_engine *engine = batch->engine;
+  const th_hidden *hidden = &engine->hidden[l];
+  uint32_t stride = engine->denses[l].linear.output_stride;
+  size_t start = slice_start(slice, stride);
+  uint64_t count = (uint64_t)slice.rows * stride;
+  th_real *deltas = engine->denses[l].deltas + start;
+  if (hidden->passed != NULL) memcpy(hidden->passed + start, deltas, count * sizeof *deltas);
+  engine->loops->backward(&hidden->f, count, hidden->values + start,
+                          hidden->slopes == NULL ? NULL : hidden->slopes + start,
+                          hidden->kept == NULL ? NULL : hidden->kept + start, deltas);
+  if (th_engine_is_normalized(engine)) th_norm_sum(batch, slice, l);
+}
+
+/* Where the gradient at a layer's inputs goes; NULL where nothing below learns. */
+static th_real *deltas_below(const th_engine *engine, uint32_t l) {
+  return l > 0 ? engine->denses[l - 1].deltas : engine->input_deltas;
+}
+
+/* From the gradient that layer_differentiate left to that of the layer below. */
+static void layer_backward(const th_batch *batch, th_slice slice, uint32_t l) {
+  const th_engine *engine = batch->engine;
+  const th_dense *dense = &engine->denses[l];
+  const th_linear *linear = &dense->linear;
+  bool is_last = l == engine->model->layer_count - 1;
+  if (!is_last && th_engine_is_normalized(engine)) th_norm_backward(batch, slice, l);
+  if (deltas_below(engine, l) == NULL) return;
+  size_t start = slice_start(slice, linear->input_stride);
+  th_real *below = deltas_below(engine, l) + start;
+  th_linear_backward(linear, engine->loops, slice.rows,
+                     dense->deltas + slice_start(slice, linear->output_stride), engine->parameters,
+                     dense->transposed, below);
+  if (!is_last && engine->hidden[l].skips)
+    engine->loops->add((uint64_t)slice.rows * linear->input_stride, below,
+                       engine->hidden[l].passed + start, below);
+  if (l > 0) layer_differentiate(batch, slice, l - 1);
 }
 
 /* One slice goes through the whole net, untouched by other slices. */
@@ -89,7 +104,38 @@ static void slice_train(void *argument, uint32_t index) {
   th_slice_gather(batch, slice, rows);
   slice_forward(batch, slice);
   batch->engine->slice_sums[index] = th_slice_loss(batch, slice, rows);
-  slice_backward(batch, slice);
+  for (uint32_t l = batch->engine->model->layer_count; l-- > 0;) layer_backward(batch, slice, l);
+}
+
+/* The same in parts, between which all slices wait for each other: up through one hidden layer
+ * after the other, … */
+static void slice_rise(void *argument, uint32_t index) {
+  const th_batch *batch = argument;
+  th_slice slice = th_slice_at(batch, index);
+  uint32_t rows[TH_SLICE_ROWS_MAX];
+  if (batch->layer == 0) {
+    th_slice_find(batch, slice, rows);
+    th_slice_gather(batch, slice, rows);
+  }
+  layer_forward(batch, slice, batch->layer);
+}
+
+/* … through the last one and its loss, … */
+static void slice_turn(void *argument, uint32_t index) {
+  const th_batch *batch = argument;
+  th_slice slice = th_slice_at(batch, index);
+  uint32_t rows[TH_SLICE_ROWS_MAX];
+  th_slice_find(batch, slice, rows);
+  th_slice_look_ahead(batch, slice);
+  layer_forward(batch, slice, batch->layer);
+  batch->engine->slice_sums[index] = th_slice_loss(batch, slice, rows);
+  layer_backward(batch, slice, batch->layer);
+}
+
+/* … and down again. */
+static void slice_fall(void *argument, uint32_t index) {
+  const th_batch *batch = argument;
+  layer_backward(batch, th_slice_at(batch, index), batch->layer);
 }
 
 static void slice_evaluate(void *argument, uint32_t index) {
@@ -115,7 +161,7 @@ static void weights_differentiate(const th_batch *batch, const th_block *block,
   uint32_t rows = batch->rows * dense->times;
   th_linear_gradient(linear, engine->loops, rows, block->first, block->count, dense->inputs,
                      dense->deltas, gradients);
-  if (block->first + block->count == linear->inputs)
+  if (block->first + block->count == linear->inputs && !dense->is_centered)
     engine->loops->column_sums(rows, linear->output_stride, dense->deltas,
                                engine->gradients + linear->biases);
 }
@@ -189,6 +235,37 @@ static void loop_run(th_team *team, uint32_t count, double flops, th_team_work *
   for (uint32_t i = 0; i < count; i++) work(batch, i);
 }
 
+/* What is normalized by the batch needs the products of all its rows, and on the way back their
+ * gradients: the slices wait for each other there. */
+static void rows_train_by_batch(th_team *team, double flops, th_batch *batch) {
+  uint32_t slices = th_slice_count(batch);
+  uint32_t top = batch->engine->model->layer_count - 1;
+  double share = flops / (2 * top + 1);
+  for (uint32_t l = 0; l < top; l++) {
+    batch->layer = l;
+    loop_run(team, slices, share, slice_rise, batch);
+    th_norm_settle(batch, l);
+  }
+  batch->layer = top;
+  loop_run(team, slices, share, slice_turn, batch);
+  for (uint32_t l = top; l-- > 0;) {
+    batch->layer = l;
+    th_norm_gradient(batch, l);
+    loop_run(team, slices, share, slice_fall, batch);
+  }
+}
+
+static void rows_train(th_team *team, double flops, th_batch *batch) {
+  const th_engine *engine = batch->engine;
+  if (th_engine_is_normalized_by_batch(engine)) {
+    rows_train_by_batch(team, flops, batch);
+    return;
+  }
+  loop_run(team, th_slice_count(batch), flops, slice_train, batch);
+  for (uint32_t l = 0; l < engine->spec->hidden_count && th_engine_is_normalized(engine); l++)
+    th_norm_gradient(batch, l);
+}
+
 /* To clip the length of the whole gradient, all of it must be there before the first update: one
  * barrier more, which nobody pays for who does not clip. */
 static void parameters_update(th_team *team, double flops, th_batch *batch) {
@@ -223,7 +300,7 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
     /* Forward and gradient cost a multiplication and an addition a parameter and row, backward
      * about as much. */
     double flops = 2.0 * batch.rows * (double)engine->model->parameters;
-    loop_run(team, th_slice_count(&batch), 2 * flops, slice_train, &batch);
+    rows_train(team, 2 * flops, &batch);
     engine->ahead_step = s + 1 < steps_in_epoch(engine) ? batch.step + 1 : 0;
     sums_collect(engine, th_slice_count(&batch), sums);
     parameters_update(team, flops, &batch);
@@ -234,6 +311,7 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
 th_error th_engine_evaluate(th_engine *engine, th_team *team, uint32_t first, uint32_t count,
                             th_sums *sums, th_real *logits) {
   th_batch batch = {.engine = engine, .first = first, .rows = count, .logits = logits};
+  th_norm_recall(engine);
   th_team_run(team, th_slice_count(&batch), slice_evaluate, &batch);
   sums_collect(engine, th_slice_count(&batch), sums);
   return TH_OK;

@@ -3,6 +3,7 @@
 #include "kernels/cpu/loops.h"
 
 #include "kernels/activation.h"
+#include "kernels/cpu/normalize.h"
 #include "kernels/cpu/product.h"
 
 static void transpose(uint32_t rows, uint32_t columns, const th_real *restrict values,
@@ -333,6 +334,10 @@ static void column_sums(uint32_t rows, uint32_t width, const th_real *restrict v
   }
 }
 
+static void add(uint64_t count, const th_real *left, const th_real *right, th_real *result) {
+  for (uint64_t i = 0; i < count; i++) result[i] = left[i] + right[i];
+}
+
 static void clamp(uint64_t count, th_real bound, th_real *values) {
   /* Comparisons that a NaN fails leave it as it is. */
   for (uint64_t i = 0; i < count; i++) {
@@ -343,17 +348,6 @@ static void clamp(uint64_t count, th_real bound, th_real *values) {
 
 static void scale(uint64_t count, th_real factor, th_real *values) {
   for (uint64_t i = 0; i < count; i++) values[i] *= factor;
-}
-
-/* TH_PANEL sums side by side, so that the loop vectorizes; there are whole panels only. */
-static double squares(uint64_t count, const th_real *values) {
-  double sums[TH_PANEL] = {0};
-  for (uint64_t i = 0; i < count; i += TH_PANEL)
-    for (uint32_t lane = 0; lane < TH_PANEL; lane++)
-      sums[lane] += (double)values[i + lane] * (double)values[i + lane];
-  double total = 0;
-  for (uint32_t lane = 0; lane < TH_PANEL; lane++) total += sums[lane];
-  return total;
 }
 
 static void optimize(const th_optimizer *optimizer, uint64_t count,
@@ -401,6 +395,13 @@ const th_loops TH_LOOPS = {
     .backward = backward,
     .losses = losses,
     .errors = errors,
+    .normalize_rows = normalize_rows,
+    .normalize_rows_back = normalize_rows_back,
+    .normalize_columns = normalize_columns,
+    .normalize_columns_back = normalize_columns_back,
+    .column_moments = column_moments,
+    .column_dots = column_dots,
+    .add = add,
     .column_sums = column_sums,
     .clamp = clamp,
     .scale = scale,

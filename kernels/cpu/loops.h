@@ -120,6 +120,47 @@ typedef struct th_loops {
   th_sums (*errors)(const th_loss_rule *rule, uint32_t rows, uint32_t outputs, uint32_t stride,
                     const th_real *weights, const double *shares, th_real scale, th_real *errors);
 
+  /**
+   * Normalize each row: normalized = (values − mean) · inverse, values = scales · normalized.
+   *
+   * @param outputs     numbers of a row that count; what is beyond must be 0 in `values` and in
+   *                    `normalized`, and stays so.
+   * @param normalized  [out] [rows, width].
+   * @param inverses    [out] [rows] th_normalization_inverse.
+   */
+  void (*normalize_rows)(uint32_t rows, uint32_t outputs, uint32_t width, const th_real *scales,
+                         th_real *values, th_real *normalized, th_real *inverses);
+
+  /** From the gradient at scales · normalized to that at what was normalized. */
+  void (*normalize_rows_back)(uint32_t rows, uint32_t outputs, uint32_t width,
+                              const th_real *scales, const th_real *normalized,
+                              const th_real *inverses, th_real *deltas);
+
+  /** The same for columns, whose means and inverses [width] are known. */
+  void (*normalize_columns)(uint32_t rows, uint32_t width, const th_real *means,
+                            const th_real *inverses, const th_real *scales, th_real *values,
+                            th_real *normalized);
+
+  /**
+   * @param share           1 / rows of all slices together.
+   * @param scale_gradients, shift_gradients  [width] their sums.
+   */
+  void (*normalize_columns_back)(uint32_t rows, uint32_t width, th_real share,
+                                 const th_real *scales, const th_real *inverses,
+                                 const th_real *normalized, const th_real *scale_gradients,
+                                 const th_real *shift_gradients, th_real *deltas);
+
+  /** Of each column of values [rows, width]: its mean, and the squared distances from it. */
+  void (*column_moments)(uint32_t rows, uint32_t width, const th_real *values, double *means,
+                         double *squares);
+
+  /** Of each column: Σ deltas · normalized, and Σ deltas. */
+  void (*column_dots)(uint32_t rows, uint32_t width, const th_real *deltas,
+                      const th_real *normalized, double *dots, double *sums);
+
+  /** result[i] = left[i] + right[i]. The result may be one of them. */
+  void (*add)(uint64_t count, const th_real *left, const th_real *right, th_real *result);
+
   /** sums [width] of values [rows, width], taken in double. */
   void (*column_sums)(uint32_t rows, uint32_t width, const th_real *values, th_real *sums);
 

@@ -47,6 +47,17 @@ static th_spec spec_of(th_activation activation, double dropout, uint32_t batch_
                    .seed = 11};
 }
 
+/* Away from 1 and 0, which would hide a scale or a shift that is left out. */
+static void norms_stir(th_rig *rig) {
+  const th_spec *spec = &rig->spec;
+  for (uint32_t l = 0; l < spec->hidden_count; l++)
+    for (uint32_t o = 0; o < spec->hidden[l]; o++) {
+      th_philox bits = th_philox_at(3, l, o, 0, 0);
+      rig->start[rig->model.norms[l].scale + o] += (double)th_random_unit(bits.word[0]) - 0.5;
+      rig->start[rig->model.norms[l].shift + o] += (double)th_random_unit(bits.word[1]) - 0.5;
+    }
+}
+
 static float random_near_zero(uint32_t i, uint32_t purpose) {
   return 2 * th_random_unit(th_philox_at(purpose, i, 0, 0, 0).word[0]) - 1;
 }
@@ -95,6 +106,7 @@ static void rig_open(th_rig *rig, const th_spec *spec, uint32_t outputs, uint32_
   float drawn[PARAMETERS_MAX];
   th_model_draw(&rig->model, spec, 5, drawn);
   for (uint64_t i = 0; i < rig->model.parameters; i++) rig->start[i] = (th_real)drawn[i];
+  if (spec->normalization != TH_NORMALIZATION_NONE) norms_stir(rig);
 }
 
 static void rig_close(th_rig *rig) {
@@ -113,6 +125,16 @@ static double rig_loss(th_rig *rig, th_real *parameters, th_real *after) {
   return sums.loss / sums.weight;
 }
 
+/* Running statistics move and are not learnt. */
+static bool is_learnt(const th_rig *rig, uint64_t parameter) {
+  bool is_running = false;
+  if (rig->spec.normalization == TH_NORMALIZATION_BATCH)
+    for (uint32_t l = 0; l < rig->spec.hidden_count; l++)
+      is_running |= parameter >= rig->model.norms[l].mean &&
+                    parameter < rig->model.norms[l].variance + rig->spec.hidden[l];
+  return !is_running;
+}
+
 /* Of all parameters together, relative to the gradient's length. */
 static double gradient_error(th_rig *rig) {
   th_real after[PARAMETERS_MAX];
@@ -120,6 +142,7 @@ static double gradient_error(th_rig *rig) {
   double error = 0;
   double length = 0;
   for (uint64_t i = 0; i < rig->model.parameters; i++) {
+    if (!is_learnt(rig, i)) continue;
     th_real kept = rig->start[i];
     double gradient = kept - after[i];
     rig->start[i] = kept + H;
@@ -300,4 +323,65 @@ Test(gradient, is_right_for_rows_that_weigh) {
   check_gradient(&spec, 2, 0, "rows that weigh, binary");
   spec.loss = TH_LOSS_MEAN_SQUARED_ERROR;
   check_gradient(&spec, 3, 0, "rows that weigh, a regression");
+}
+
+/* Three layers of which the second and, where the first is as wide as the features, the first are
+ * residual. */
+static void check_layers(th_normalization normalization, bool residual, double dropout) {
+  for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SILU; a++) {
+    th_spec spec = spec_of(a, dropout, 16);
+    spec.normalization = normalization;
+    spec.residual = residual;
+    spec.hidden_count = 3;
+    spec.hidden[0] = spec.hidden[1] = a % 2 == 0 ? WIDTH : 7;
+    spec.hidden[2] = 5;
+    check_gradient(&spec, 3, 1, "second batch");
+    check_gradient(&spec, 3, ROWS / 16, "last batch, of 6 rows");
+  }
+}
+
+Test(gradient, is_right_through_normalization_by_layer) {
+  check_layers(TH_NORMALIZATION_LAYER, false, 0);
+  check_layers(TH_NORMALIZATION_LAYER, false, 0.2);
+}
+
+Test(gradient, is_right_through_normalization_by_batch) {
+  check_layers(TH_NORMALIZATION_BATCH, false, 0);
+  check_layers(TH_NORMALIZATION_BATCH, false, 0.2);
+}
+
+Test(gradient, is_right_through_residual_layers) {
+  check_layers(TH_NORMALIZATION_NONE, true, 0);
+  check_layers(TH_NORMALIZATION_NONE, true, 0.2);
+  check_layers(TH_NORMALIZATION_LAYER, true, 0.2);
+  check_layers(TH_NORMALIZATION_BATCH, true, 0.2);
+}
+
+Test(gradient, is_right_through_normalization_over_several_slices) {
+  for (th_normalization n = TH_NORMALIZATION_LAYER; n <= TH_NORMALIZATION_BATCH; n++) {
+    th_spec spec = spec_of(TH_ACTIVATION_TANH, 0.2, ROWS);
+    spec.normalization = n;
+    spec.residual = true;
+    spec.hidden[0] = WIDTH;
+    check_gradient(&spec, 3, 0, "all rows, in three slices");
+  }
+}
+
+/* Wider than a panel, so that padding stands between numbers that count. */
+Test(gradient, is_right_through_wide_normalization) {
+  for (th_normalization n = TH_NORMALIZATION_LAYER; n <= TH_NORMALIZATION_BATCH; n++) {
+    th_spec spec = spec_of(TH_ACTIVATION_SIGMOID, 0, 16);
+    spec.normalization = n;
+    spec.residual = true;
+    spec.hidden[0] = spec.hidden[1] = 18;
+    check_gradient(&spec, 3, 0, "18 outputs");
+  }
+}
+
+Test(gradient, is_right_through_normalization_of_a_row_alone) {
+  th_spec spec = spec_of(TH_ACTIVATION_TANH, 0, 1);
+  spec.normalization = TH_NORMALIZATION_LAYER;
+  check_gradient(&spec, 3, 7, "a row alone");
+  spec.normalization = TH_NORMALIZATION_BATCH;
+  check_gradient(&spec, 3, 7, "a row alone");
 }

@@ -50,6 +50,9 @@ static void setup(void) {
   spec = fixture_spec();
   spec.dropout = 0.1;
   spec.activation[0] = TH_ACTIVATION_GELU;
+  spec.normalization = TH_NORMALIZATION_BATCH;
+  spec.residual = true;
+  spec.hidden[1] = spec.hidden[0];
   spec.weighting = TH_WEIGHTING_BALANCED;
   spec.clip_norm = 1;
   spec.validation_split = 0.25;
