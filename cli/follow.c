@@ -39,18 +39,22 @@ static void *send_all(void *user) {
   return NULL;
 }
 
+/* Every element of the data has four bytes. */
+static uint64_t request_bytes(const th_job_request *request) {
+  uint64_t columns = (uint64_t)request->width + request->target_width + (request->labels != NULL) +
+                     (request->weights != NULL) + (request->groups != NULL);
+  return request->rows * columns * sizeof(float) + request->model_bytes;
+}
+
 /* Counted where the bytes leave, without a question to the host, which is busy taking them. All
  * that an adapter sends here is one job's. */
 static th_progress sending_progress(const job_sending *sending) {
-  const th_job_request *request = sending->request;
   th_statistics statistics;
   th_adapter_statistics(sending->adapter, &statistics);
   return (th_progress){
       .phase = TH_PHASE_RECEIVING,
       .received_bytes = statistics.bytes_sent,
-      .expected_bytes = request->rows * request->width * sizeof *request->features +
-                        (request->labels == NULL ? 0 : request->rows * sizeof *request->labels) +
-                        request->model_bytes,
+      .expected_bytes = request_bytes(sending->request),
       .loss = NAN,
       .accuracy = NAN,
       .validation_loss = NAN,

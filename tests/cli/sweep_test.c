@@ -188,6 +188,19 @@ Test(sweep, cards_of_other_data_or_fields_count_for_nothing) {
   test_run_free(&run);
 }
 
+Test(sweep, weights_and_groups_are_sent_once_and_tell_data_apart) {
+  test_file_write("grid.json", "{\"grid\": {\"epochs\": [1, 2, 3]}}");
+  json_decref(result_of(test_trainhost(SWEEP " --weights y.idx --groups y.idx --json")));
+  test_run run = test_trainhost(SWEEP " --weights y.idx --groups y.idx");
+  cr_assert_eq(run.exit_status, 0, "%s", run.err);
+  assert_holds(run.out, "3 of 3 combinations are done already");
+  test_run_free(&run);
+  run = test_trainhost(SWEEP " --weights y.idx");
+  cr_assert_eq(run.exit_status, 0, "%s", run.err);
+  cr_assert_null(strstr(run.out, "done already"), "%s", run.out);
+  test_run_free(&run);
+}
+
 Test(sweep, a_combination_that_fails_stops_no_other) {
   test_file_write("grid.json",
                   "{\"spec\": {\"optimizer\": \"sgd\", \"validation_split\": 0.25, \"epochs\": 2}, "

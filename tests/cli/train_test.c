@@ -208,6 +208,14 @@ Test(train, weights_and_groups_come_from_files_or_columns) {
   cr_assert(test_file_exists("p.csv"));
 }
 
+/* Seven numbers of four bytes for each of the 400 rows. */
+Test(train, every_array_counts_among_the_bytes_to_send) {
+  char *out = output_of(test_trainhost(
+      "train " DATA " --weights y.idx --groups y.idx --epochs 1 --json --out m.safetensors"));
+  assert_holds(out, "\"expected_bytes\":11200");
+  free(out);
+}
+
 Test(train, what_is_wrong_with_a_model_or_data_is_told) {
   model_train();
   test_run run = test_trainhost("evaluate --model xy.csv " DATA);

@@ -120,6 +120,12 @@ Test(system_daemon, limits_refuse_with_the_numbers_and_harm_nobody) {
   th_job *jobs[3];
   cr_assert_eq(th_job_start(adapter, &request, &jobs[0]), TH_ERR_LIMIT);
   cr_assert_not_null(strstr(th_error_text(), "--data-max"), "%s", th_error_text());
+  /* 400 kB of features, and 800 kB of targets. */
+  request = test_train_request(&small_data, TEST_ENDLESS);
+  request.labels = NULL;
+  request.targets = large.features;
+  request.target_width = 40;
+  cr_assert_eq(th_job_start(adapter, &request, &jobs[0]), TH_ERR_LIMIT, "%s", th_error_text());
   request = test_train_request(&small_data, TEST_ENDLESS);
   cr_assert_eq(th_job_start(adapter, &request, &jobs[0]), TH_OK, "%s", th_error_text());
   cr_assert_eq(th_job_start(adapter, &request, &jobs[1]), TH_OK, "%s", th_error_text());

@@ -240,12 +240,29 @@ static char *digest_of(const th_result *result) {
   return strndup(digest, strcspn(digest, "\""));
 }
 
-static void train_with_all_arrays(const th_test_host *way) {
-  th_adapter *adapter = test_adapter_open(way, NULL);
+/* @return the digest of the data, freed by the caller. */
+static char *run_and_digest(th_adapter *adapter, const th_job_request *request) {
+  th_result result = test_job_run(adapter, request);
+  char *digest = digest_of(&result);
+  th_result_fini(&result);
+  return digest;
+}
+
+Test(system_train, weights_and_groups_arrive_in_host_and_local_mode) {
+  th_adapter *by_host = test_adapter_open(&host, NULL), *by_local = test_adapter_open(NULL, NULL);
   th_job_request request = full_request(), plain = test_train_request(&data, SPEC);
-  th_result with = test_job_run(adapter, &request), without = test_job_run(adapter, &plain);
-  char *digests[] = {digest_of(&with), digest_of(&without)};
-  cr_assert_str_neq(digests[0], digests[1], "weights and groups are no part of the digest");
+  char *digests[] = {run_and_digest(by_host, &request), run_and_digest(by_local, &request),
+                     run_and_digest(by_host, &plain)};
+  cr_assert_str_eq(digests[0], digests[1]);
+  cr_assert_str_neq(digests[0], digests[2], "weights and groups are no part of the digest");
+  for (int i = 0; i < 3; i++) free(digests[i]);
+  th_adapter_close(by_host);
+  th_adapter_close(by_local);
+}
+
+Test(system_train, weights_and_groups_are_judged) {
+  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_job_request request = full_request();
   weights[2999] = -1;
   assert_fails(adapter, &request, "weights: row 2999 (from 0) is -1");
   weights[2999] = NAN;
@@ -255,13 +272,27 @@ static void train_with_all_arrays(const th_test_host *way) {
   assert_fails(adapter, &request, "groups: row 1 (from 0) is -1");
   memset(weights, 0, sizeof weights);
   assert_fails(adapter, &request, "weights: all are 0");
-  for (int i = 0; i < 2; i++) free(digests[i]);
-  th_result_fini(&with);
-  th_result_fini(&without);
   th_adapter_close(adapter);
 }
 
-Test(system_train, weights_and_groups_arrive_and_are_judged) {
-  train_with_all_arrays(&host);
-  train_with_all_arrays(NULL);
+Test(system_train, a_model_takes_weights_to_evaluate_and_groups_to_predict) {
+  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_job_request request = test_train_request(&data, SPEC);
+  th_result model = test_job_run(adapter, &request);
+  request = full_request();
+  request.spec = NULL;
+  request.kind = TH_JOB_EVALUATE;
+  request.model = model.output;
+  request.model_bytes = model.output_bytes;
+  free(run_and_digest(adapter, &request));
+  weights[5] = -1;
+  assert_fails(adapter, &request, "weights: row 5");
+  request.kind = TH_JOB_PREDICT;
+  request.labels = NULL;
+  request.weights = NULL;
+  free(run_and_digest(adapter, &request));
+  groups[5] = -1;
+  assert_fails(adapter, &request, "groups: row 5");
+  th_result_fini(&model);
+  th_adapter_close(adapter);
 }
