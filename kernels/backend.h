@@ -28,6 +28,7 @@ typedef struct th_engine_plan {
   const th_spec *spec;
   const th_model *model;
   const th_data *data;
+  const th_device *device;
   th_permutation split; /**< position → row; the first positions are trained on */
   const uint32_t *rows; /**< [data->rows] the same as a list, instead of it; may be NULL */
   /** [width] A feature enters as (x − shift) · scale. NULL: as it is. */

@@ -9,10 +9,12 @@
 #define TH_DEVICE_NAME_BYTES_MAX 96
 
 struct th_backend;
+struct th_cuda_runtime;
 
 /** An opened device. */
 typedef struct th_device {
   const struct th_backend *backend; /**< its table of operations */
+  const struct th_cuda_runtime *cuda; /**< of a GPU, else NULL */
   uint32_t index; /**< N of "cuda:N" */
   uint32_t threads; /**< cores this process may run on (CPU) */
   char name[TH_DEVICE_NAME_BYTES_MAX]; /**< for people: "cpu: AMD EPYC, 2 cores, AVX-512, Cooperlake

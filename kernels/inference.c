@@ -78,6 +78,7 @@ static th_error engine_create(th_inference *inference, float *parameters) {
       .spec = &inference->spec,
       .model = &inference->model,
       .data = &inference->data,
+      .device = &inference->device,
       .split = th_permutation_identity((uint32_t)inference->data.rows),
       .shift = inference->standard.mean,
       .scale = inference->standard.scale,

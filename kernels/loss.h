@@ -26,7 +26,7 @@ typedef struct th_sums {
   double absolute, squares, unexplained;
 } th_sums;
 
-static inline void th_sums_add(th_sums *sums, const th_sums *part) {
+TH_HOST_DEVICE void th_sums_add(th_sums *sums, const th_sums *part) {
   sums->loss += part->loss;
   sums->weight += part->weight;
   sums->rows += part->rows;

@@ -61,7 +61,7 @@ static inline uint32_t th_optimizer_moments(const th_spec *spec) {
  *
  * @param squares  the sum of the squares of the whole gradient. If that is no number, nor is this.
  */
-static inline th_real th_optimizer_clip(double clip_norm, double squares) {
+TH_HOST_DEVICE th_real th_optimizer_clip(double clip_norm, double squares) {
   double factor = clip_norm / (sqrt(squares) + 1e-6);
   return (th_real)(factor > 1 ? 1 : factor);
 }
@@ -131,6 +131,35 @@ TH_HOST_DEVICE void th_optimizer_adamw(const th_optimizer *o, th_real gradient, 
                                        th_real *moment1, th_real *moment2) {
   *parameter -= o->decay * *parameter;
   th_optimizer_adaptive(o, gradient, parameter, moment1, moment2);
+}
+
+/**
+ * The step of one parameter, whatever the kind.
+ *
+ * @param moments  th_optimizer_moments: a moment beyond them may be NULL.
+ */
+TH_HOST_DEVICE void th_optimizer_step(const th_optimizer *o, uint32_t moments, th_real gradient,
+                                      th_real *parameter, th_real *moment1, th_real *moment2) {
+  switch (o->kind) {
+    case TH_OPTIMIZER_SGD:
+      if (moments == 0)
+        th_optimizer_sgd(o, gradient, parameter);
+      else
+        th_optimizer_sgd_momentum(o, gradient, parameter, moment1);
+      return;
+    case TH_OPTIMIZER_ADAM:
+      th_optimizer_adam(o, gradient, parameter, moment1, moment2);
+      return;
+    case TH_OPTIMIZER_ADAMW:
+      th_optimizer_adamw(o, gradient, parameter, moment1, moment2);
+      return;
+    case TH_OPTIMIZER_RMSPROP:
+      if (moments == 1)
+        th_optimizer_rmsprop(o, gradient, parameter, moment1);
+      else
+        th_optimizer_rmsprop_momentum(o, gradient, parameter, moment1, moment2);
+      return;
+  }
 }
 
 #endif

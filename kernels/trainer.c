@@ -109,6 +109,7 @@ static th_error engine_create(th_trainer *trainer) {
       .spec = &trainer->spec,
       .model = &trainer->model,
       .data = &trainer->data,
+      .device = &trainer->device,
       .split = trainer->split.order,
       .rows = trainer->split.rows,
       .shift = trainer->standard.mean,

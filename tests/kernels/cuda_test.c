@@ -1,0 +1,193 @@
+/* The engine of a GPU, rehearsed: whole trainings through it beside the processor's. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "kernels/inference.h"
+#include "rehearsal.h"
+
+static th_spec spec_of(const char *fields) {
+  th_spec spec;
+  cr_assert_eq(th_spec_parse(fields, strlen(fields), &spec), TH_OK, "%s: %s", fields,
+               th_error_text());
+  return spec;
+}
+
+static th_trainer *trainer_on(const th_device *device, const th_spec *spec) {
+  th_data data = fixture_data();
+  th_trainer *trainer;
+  cr_assert_eq(th_trainer_create(spec, &data, device, NULL, NULL, &trainer), TH_OK, "%s",
+               th_error_text());
+  return trainer;
+}
+
+static th_trainer *trained_on_rehearsal(const th_spec *spec, uint32_t lanes) {
+  th_device device = rehearsal_device(lanes);
+  th_trainer *trainer = trainer_on(&device, spec);
+  fixture_finish(trainer);
+  return trainer;
+}
+
+/* 600 rows, so that batches of 64 end in a ragged one; 100 steps. */
+#define COMMON "\"hidden\": [17, 10], \"batch_size\": 64, \"epochs\": 10, \"seed\": 3, "
+
+ParameterizedTestParameters(cuda, trains_as_the_processor_does) {
+  static char specs[][200] = {
+      "{" COMMON "\"activation\": \"relu\", \"optimizer\": \"sgd\", \"learning_rate\": 0.1}",
+      "{" COMMON "\"activation\": \"tanh\", \"optimizer\": \"sgd\", \"momentum\": 0.9}",
+      "{" COMMON "\"activation\": \"gelu\", \"optimizer\": \"adam\", \"weight_decay\": 0.001}",
+      "{" COMMON "\"activation\": \"gelu_tanh\", \"optimizer\": \"adamw\"}",
+      "{" COMMON "\"activation\": \"silu\", \"optimizer\": \"rmsprop\"}",
+      "{" COMMON "\"activation\": \"elu\", \"optimizer\": \"rmsprop\", \"momentum\": 0.5}",
+      "{" COMMON "\"activation\": [\"sigmoid\", \"leaky_relu\"]}",
+      "{" COMMON "\"dropout\": 0.3, \"validation_split\": 0.2}",
+      "{" COMMON "\"clip_norm\": 0.1, \"standardize\": true}",
+      "{" COMMON "\"clip_value\": 0.01, \"split\": \"last\", \"validation_split\": 0.25}",
+      "{" COMMON "\"class_weights\": \"balanced\", \"label_smoothing\": 0.1}",
+      "{" COMMON "\"loss\": \"focal\", \"class_weights\": [1, 2, 3]}",
+      "{" COMMON "\"shuffle\": false, \"schedule\": \"one_cycle\"}",
+      "{\"hidden\": [], \"batch_size\": 600, \"epochs\": 100}",
+      "{\"hidden\": [8], \"batch_size\": 1, \"epochs\": 1, \"folds\": 6}",
+  };
+  return cr_make_param_array(char[200], specs, sizeof specs / sizeof *specs);
+}
+
+ParameterizedTest(char fields[200], cuda, trains_as_the_processor_does) {
+  th_spec spec = spec_of(fields);
+  th_data data = fixture_data();
+  th_trainer *expected = fixture_trainer(&spec, &data);
+  fixture_finish(expected);
+  th_trainer *found = trained_on_rehearsal(&spec, 64);
+  uint64_t count;
+  float *a = fixture_parameters(expected, &count);
+  float *b = fixture_parameters(found, &count);
+  for (uint64_t i = 0; i < count; i++)
+    cr_assert(fabsf(a[i] - b[i]) <= 2e-6F + 2e-6F * fabsf(a[i]), "%s: parameter %lu is %g, not %g",
+              fields, i, (double)b[i], (double)a[i]);
+  const th_history *ours = th_trainer_history(found);
+  const th_history *theirs = th_trainer_history(expected);
+  for (uint32_t e = 0; e < ours->count; e++) {
+    cr_assert_float_eq(ours->epochs[e].loss, theirs->epochs[e].loss, 1e-5);
+    cr_assert_float_eq(ours->epochs[e].accuracy, theirs->epochs[e].accuracy, 0.004);
+    if (spec.validation_split > 0)
+      cr_assert_float_eq(ours->epochs[e].validation_loss, theirs->epochs[e].validation_loss, 1e-5);
+  }
+  free(a);
+  free(b);
+  th_trainer_destroy(expected);
+  th_trainer_destroy(found);
+  cr_assert_eq(rehearsal_held(), 0);
+}
+
+Test(cuda, number_of_lanes_never_changes_a_result) {
+  th_spec spec = spec_of("{" COMMON "\"dropout\": 0.2, \"clip_norm\": 1}");
+  th_trainer *one = trained_on_rehearsal(&spec, 1);
+  th_trainer *some = trained_on_rehearsal(&spec, 37);
+  th_trainer *many = trained_on_rehearsal(&spec, REHEARSAL_LANES_MAX);
+  cr_assert(fixture_is_same_model(one, some));
+  cr_assert(fixture_is_same_model(one, many));
+  th_trainer_destroy(one);
+  th_trainer_destroy(some);
+  th_trainer_destroy(many);
+}
+
+Test(cuda, goes_on_from_a_checkpoint_as_if_never_interrupted) {
+  th_spec spec = spec_of("{" COMMON "\"dropout\": 0.2, \"validation_split\": 0.2}");
+  th_device device = rehearsal_device(64);
+  th_trainer *whole = trained_on_rehearsal(&spec, 64);
+  th_trainer *first = trainer_on(&device, &spec);
+  th_trainer *second = trainer_on(&device, &spec);
+  th_team *team;
+  th_buffer checkpoint;
+  cr_assert_eq(th_team_create(1, &team), TH_OK);
+  for (int i = 0; i < 5; i++) cr_assert_eq(th_trainer_advance(first, team, 0), TH_ERR_AGAIN);
+  cr_assert_eq(th_trainer_checkpoint(first, &checkpoint), TH_OK);
+  cr_assert_eq(th_trainer_restore(second, checkpoint.data, checkpoint.bytes), TH_OK, "%s",
+               th_error_text());
+  fixture_finish(second);
+  cr_assert(fixture_is_same_model(whole, second));
+  th_buffer_fini(&checkpoint);
+  th_team_destroy(team);
+  th_trainer_destroy(whole);
+  th_trainer_destroy(first);
+  th_trainer_destroy(second);
+}
+
+static float *logits_on(const th_device *device, const th_buffer *model, const th_data *data,
+                        size_t *count) {
+  th_inference *inference;
+  th_team *team;
+  th_buffer output, card;
+  cr_assert_eq(th_team_create(1, &team), TH_OK);
+  cr_assert_eq(th_inference_create(model->data, model->bytes, data, device, NULL, NULL, &inference),
+               TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_inference_advance(inference, team, INT64_MAX), TH_OK);
+  cr_assert_eq(th_inference_result(inference, &output, &card), TH_OK);
+  th_inference_destroy(inference);
+  th_team_destroy(team);
+  th_buffer_fini(&card);
+  /* The header of a .npy file this small takes 128 bytes. */
+  *count = (output.bytes - 128) / sizeof(float);
+  float *logits = malloc(*count * sizeof *logits);
+  memcpy(logits, (const char *)output.data + 128, *count * sizeof *logits);
+  th_buffer_fini(&output);
+  return logits;
+}
+
+Test(cuda, predicts_as_the_processor_does) {
+  th_spec spec = spec_of("{" COMMON "\"standardize\": true}");
+  th_device cpu, gpu = rehearsal_device(64);
+  cr_assert_eq(th_device_open("cpu", &cpu), TH_OK);
+  th_trainer *trainer = trained_on_rehearsal(&spec, 64);
+  th_buffer model, card;
+  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+  th_data data = fixture_data();
+  data.labels = NULL;
+  size_t expected_count, count;
+  float *expected = logits_on(&cpu, &model, &data, &expected_count);
+  float *found = logits_on(&gpu, &model, &data, &count);
+  cr_assert_eq(count, expected_count);
+  cr_assert_eq(count, (size_t)FIXTURE_ROWS * FIXTURE_CLASSES);
+  for (size_t i = 0; i < count; i++) cr_assert_float_eq(found[i], expected[i], 1e-5F);
+  free(expected);
+  free(found);
+  th_buffer_fini(&model);
+  th_buffer_fini(&card);
+  th_trainer_destroy(trainer);
+}
+
+/* Whatever fails says so, is given back, and harms nothing. */
+Test(cuda, survives_the_failure_of_every_call) {
+  th_spec spec = spec_of(
+      "{\"hidden\": [8], \"batch_size\": 300, \"epochs\": 2, \"clip_norm\": 1, "
+      "\"validation_split\": 0.2, \"standardize\": true}");
+  th_device device = rehearsal_device(8);
+  th_data data = fixture_data();
+  th_team *team;
+  cr_assert_eq(th_team_create(1, &team), TH_OK);
+  bool failed = true;
+  for (uint32_t call = 1; failed; call++) {
+    cr_assert_lt(call, 1000);
+    th_trainer *trainer = NULL;
+    th_buffer model, card;
+    rehearsal_fail_at(call);
+    th_error error = th_trainer_create(&spec, &data, &device, NULL, NULL, &trainer);
+    if (error == TH_OK) error = th_trainer_advance(trainer, team, INT64_MAX);
+    if (error == TH_OK) error = th_trainer_result(trainer, &model, &card);
+    failed = error != TH_OK;
+    if (failed) {
+      cr_assert_eq(error, TH_ERR_DEVICE, "call %u: %s", call, th_error_text());
+      cr_assert_neq(strstr(th_error_text(), "cudaErrorIllegalAddress"), NULL, "%s",
+                    th_error_text());
+    } else {
+      th_buffer_fini(&model);
+      th_buffer_fini(&card);
+    }
+    th_trainer_destroy(trainer);
+    cr_assert_eq(rehearsal_held(), 0, "call %u", call);
+  }
+  th_team_destroy(team);
+}

@@ -1,0 +1,158 @@
+#include "tests/kernels/rehearsal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cuda/engine.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/phases.h"
+
+static uint32_t block_lanes;
+static uint32_t calls_until_failure;
+static int held;
+
+struct th_cuda_queue {
+  uint32_t device;
+};
+
+static const char *fails(void) {
+  return calls_until_failure > 0 && --calls_until_failure == 0 ? "cudaErrorIllegalAddress" : NULL;
+}
+
+/* ---- kernels ---- */
+
+typedef void phase_function(void *user, uint32_t phase, th_lane lane);
+
+/* An order of the lanes that changes from phase to phase. */
+static void block_run(uint32_t phases, phase_function *run, void *user) {
+  for (uint32_t phase = 0; phase < phases; phase++) {
+    th_permutation order = th_permutation_draw(block_lanes, 1, 0, phase);
+    for (uint32_t i = 0; i < block_lanes; i++) {
+      th_lane lane = {.index = th_permutation_at(&order, i), .count = block_lanes};
+      run(user, phase, lane);
+    }
+  }
+}
+
+typedef struct block_work {
+  th_cuda_job job;
+  th_cuda_batch batch;
+  float *logits;
+} block_work;
+
+static void step_phase(void *user, uint32_t phase, th_lane lane) {
+  const block_work *work = user;
+  th_step_run(&work->job, &work->batch, phase, lane);
+}
+
+static void judge_phase(void *user, uint32_t phase, th_lane lane) {
+  const block_work *work = user;
+  th_judge_run(&work->job, &work->batch, work->logits, phase, lane);
+}
+
+static const char *train(th_cuda_queue *queue, const th_cuda_training *training) {
+  (void)queue;
+  const char *why = fails();
+  if (why != NULL) return why;
+  for (uint32_t s = 0; s < training->count; s++) {
+    block_work work = {.job = training->job, .batch = th_training_batch(training, s)};
+    block_run(th_step_phases(training->job.net), step_phase, &work);
+  }
+  return NULL;
+}
+
+static const char *judge(th_cuda_queue *queue, const th_cuda_judging *judging) {
+  (void)queue;
+  const char *why = fails();
+  if (why != NULL) return why;
+  for (uint32_t s = 0; s * TH_CUDA_JUDGED_ROWS < judging->rows; s++) {
+    block_work work = {.job = th_judging_job(judging, s % judging->areas, s),
+                       .batch = th_judging_batch(judging, s),
+                       .logits = th_judging_logits(judging, s)};
+    block_run(th_judge_phases(work.job.net), judge_phase, &work);
+  }
+  return NULL;
+}
+
+/* ---- memory ---- */
+
+static const char *describe(uint32_t device, th_cuda_facts *facts) {
+  (void)device;
+  *facts = (th_cuda_facts){.name = "rehearsal",
+                           .multiprocessors = 2,
+                           .capability = 90,
+                           .memory_bytes = (size_t)1 << 30,
+                           .free_bytes = (size_t)1 << 30};
+  return fails();
+}
+
+static const char *queue_open(uint32_t device, th_cuda_queue **queue) {
+  const char *why = fails();
+  if (why != NULL) return why;
+  *queue = malloc(sizeof **queue);
+  (*queue)->device = device;
+  held++;
+  return NULL;
+}
+
+static void queue_close(th_cuda_queue *queue) {
+  free(queue);
+  held--;
+}
+
+static const char *allocate(th_cuda_queue *queue, size_t bytes, void **memory) {
+  (void)queue;
+  const char *why = fails();
+  if (why != NULL) return why;
+  /* As little as was asked for, so that the sanitizer sees what lies beyond it. */
+  *memory = calloc(1, bytes);
+  held++;
+  return NULL;
+}
+
+static void release(th_cuda_queue *queue, void *memory) {
+  (void)queue;
+  free(memory);
+  held--;
+}
+
+static const char *copy(th_cuda_queue *queue, void *to, const void *from, size_t bytes) {
+  (void)queue;
+  const char *why = fails();
+  if (why == NULL) memcpy(to, from, bytes);
+  return why;
+}
+
+static const char *queue_wait(th_cuda_queue *queue) {
+  (void)queue;
+  return fails();
+}
+
+static const th_cuda_runtime runtime = {
+    .version = TH_CUDA_RUNTIME_VERSION,
+    .describe = describe,
+    .open = queue_open,
+    .allocate = allocate,
+    .upload = copy,
+    .download = copy,
+    .copy = copy,
+    .train = train,
+    .judge = judge,
+    .wait = queue_wait,
+    .release = release,
+    .close = queue_close,
+};
+
+th_device rehearsal_device(uint32_t lanes) {
+  block_lanes = lanes;
+  return (th_device){
+      .backend = &th_cuda_backend, .cuda = &runtime, .threads = 1, .name = "rehearsal"};
+}
+
+void rehearsal_fail_at(uint32_t call) {
+  calls_until_failure = call;
+}
+
+int rehearsal_held(void) {
+  return held;
+}
