@@ -10,6 +10,7 @@
 #ifndef TH_KERNELS_BACKEND_H
 #define TH_KERNELS_BACKEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -36,6 +37,7 @@ typedef struct th_engine_plan {
   /** [outputs] What makes an error² a share of the unexplained, of rows trained on and of the
    * others (kernels/regression.h). NULL: not wanted. */
   const double *training_shares, *validation_shares;
+  bool features_change; /**< between calls; else they stay as they are */
   const th_schedule *schedule; /**< may change between calls; NULL: spec->learning_rate always */
   uint32_t training_rows; /**< 0: no step will be asked for */
 } th_engine_plan;

@@ -71,16 +71,18 @@ static th_error engine_create(th_importance *importance) {
       .spec = plan->spec,
       .model = plan->model,
       .data = &importance->rows,
+      .device = plan->device,
+      .features_change = true,
       .split = th_permutation_identity((uint32_t)importance->rows.rows),
       .shift = plan->standard->mean,
       .scale = plan->standard->scale,
       .validation_shares = plan->targets->shares,
   };
-  th_error error = plan->backend->create(&engine_plan, &importance->engine);
+  th_error error = plan->device->backend->create(&engine_plan, &importance->engine);
   if (error != TH_OK) return error;
   /* Only read, though a state's arrays are written elsewhere. */
   th_engine_state state = {.parameters = (th_real *)(uintptr_t)plan->parameters};
-  return plan->backend->write(importance->engine, &state);
+  return plan->device->backend->write(importance->engine, &state);
 }
 
 th_error th_importance_create(const th_importance_plan *plan, th_importance **importance) {
@@ -115,7 +117,7 @@ static void pass_end(th_importance *importance) {
 }
 
 th_error th_importance_advance(th_importance *importance, th_team *team) {
-  const th_backend *backend = importance->plan.backend;
+  const th_backend *backend = importance->plan.device->backend;
   uint32_t first = (uint32_t)importance->sums.rows;
   uint32_t left = (uint32_t)importance->rows.rows - first;
   uint32_t count = left < backend->rows_at_once ? left : backend->rows_at_once;
@@ -142,7 +144,7 @@ json_t *th_importance_to_json(const th_importance *importance) {
 
 void th_importance_destroy(th_importance *importance) {
   if (importance == NULL) return;
-  if (importance->engine != NULL) importance->plan.backend->destroy(importance->engine);
+  if (importance->engine != NULL) importance->plan.device->backend->destroy(importance->engine);
   free(importance->features);
   free(importance->labels);
   free(importance->groups);

@@ -17,7 +17,7 @@ typedef struct th_importance th_importance;
 
 /** What it is measured with. All but what these point to is copied; they must outlive it. */
 typedef struct th_importance_plan {
-  const th_backend *backend;
+  const th_device *device;
   const th_spec *spec;
   const th_model *model;
   const th_data *data;

@@ -402,7 +402,7 @@ static th_error importance_create(th_trainer *trainer) {
   if (parameters == NULL)
     return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " parameters", count);
   th_engine_state state = {.parameters = parameters};
-  th_importance_plan plan = {.backend = trainer->device.backend,
+  th_importance_plan plan = {.device = &trainer->device,
                              .spec = &trainer->spec,
                              .model = &trainer->model,
                              .data = &trainer->data,

@@ -25,6 +25,7 @@ struct th_engine {
   th_cuda_net net; /* as the device has it, pointers and all */
   th_cuda_training training;
   th_cuda_judging judging;
+  float *features; /* the device's own */
   float *best; /* NULL until there is one */
   th_optimizer *optimizers; /* [STEPS_AT_ONCE] */
   th_sums *slice_sums; /* of judging, in the device's memory */
@@ -75,7 +76,9 @@ static void *device_copy(maker *m, const void *from, uint64_t count, size_t elem
 static void data_upload(maker *m, const th_engine_plan *plan) {
   th_cuda_net *net = &m->engine->net;
   const th_data *data = plan->data;
-  net->features = device_copy(m, data->features, data->rows * data->width, sizeof(float));
+  uint64_t count = data->rows * data->width;
+  m->engine->features = device_copy(m, data->features, count, sizeof(float));
+  net->features = m->engine->features;
   if (th_loss_is_regression(plan->spec->loss)) {
     uint64_t outputs = plan->model->outputs;
     net->targets = device_copy(m, data->targets, data->rows * outputs, sizeof(float));
@@ -268,6 +271,13 @@ static void logits_widen(const th_model *model, uint32_t rows, th_real *logits) 
   }
 }
 
+static const char *features_refresh(th_engine *engine) {
+  const th_data *data = engine->plan.data;
+  if (!engine->plan.features_change) return NULL;
+  return engine->runtime->upload(engine->queue, engine->features, data->features,
+                                 data->rows * data->width * sizeof(float));
+}
+
 static th_error engine_evaluate(th_engine *engine, th_team *team, uint32_t first, uint32_t count,
                                 th_sums *sums, th_real *logits) {
   (void)team;
@@ -278,7 +288,8 @@ static th_error engine_evaluate(th_engine *engine, th_team *team, uint32_t first
   uint32_t slices = slices_over(count);
   engine->judging.first = first;
   engine->judging.rows = count;
-  const char *why = runtime->judge(engine->queue, &engine->judging);
+  const char *why = features_refresh(engine);
+  if (why == NULL) why = runtime->judge(engine->queue, &engine->judging);
   if (why == NULL)
     why = runtime->download(engine->queue, found, engine->slice_sums, slices * sizeof *found);
   if (why == NULL && logits != NULL)

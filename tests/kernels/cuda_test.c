@@ -1,6 +1,7 @@
 /* The engine of a GPU, rehearsed: whole trainings through it beside the processor's. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,32 @@ static th_spec spec_of(const char *fields) {
   return spec;
 }
 
-static th_trainer *trainer_on(const th_device *device, const th_spec *spec) {
+enum { TARGETS = 2 };
+
+/* What the loss wants, and weights of rows for a training of that name. */
+static th_data data_for(const th_spec *spec) {
+  static float targets[FIXTURE_ROWS * TARGETS];
+  static float weights[FIXTURE_ROWS];
+  static int32_t halves[FIXTURE_ROWS];
   th_data data = fixture_data();
+  for (int r = 0; r < FIXTURE_ROWS; r++) {
+    const float *features = data.features + (size_t)r * FIXTURE_WIDTH;
+    targets[r * TARGETS] = features[0] - features[1];
+    targets[r * TARGETS + 1] = 3 * features[2] * features[3];
+    weights[r] = (float)(r % 4);
+    halves[r] = data.labels[r] % 2;
+  }
+  if (strcmp(spec->name, "weighed") == 0) data.weights = weights;
+  if (spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY) data.labels = halves;
+  if (!th_loss_is_regression(spec->loss)) return data;
+  data.labels = NULL;
+  data.targets = targets;
+  data.target_width = TARGETS;
+  return data;
+}
+
+static th_trainer *trainer_on(const th_device *device, const th_spec *spec) {
+  th_data data = data_for(spec);
   th_trainer *trainer;
   cr_assert_eq(th_trainer_create(spec, &data, device, NULL, NULL, &trainer), TH_OK, "%s",
                th_error_text());
@@ -48,6 +73,10 @@ ParameterizedTestParameters(cuda, trains_as_the_processor_does) {
       "{" COMMON "\"clip_value\": 0.01, \"split\": \"last\", \"validation_split\": 0.25}",
       "{" COMMON "\"class_weights\": \"balanced\", \"label_smoothing\": 0.1}",
       "{" COMMON "\"loss\": \"focal\", \"class_weights\": [1, 2, 3]}",
+      "{" COMMON "\"loss\": \"mean_squared_error\", \"validation_split\": 0.2}",
+      "{" COMMON "\"loss\": \"huber\", \"huber_delta\": 0.3, \"name\": \"weighed\"}",
+      "{" COMMON "\"class_weights\": [1, 2, 3], \"name\": \"weighed\", \"validation_split\": 0.2}",
+      "{" COMMON "\"loss\": \"binary_cross_entropy\", \"validation_split\": 0.2}",
       "{" COMMON "\"shuffle\": false, \"schedule\": \"one_cycle\"}",
       "{\"hidden\": [], \"batch_size\": 600, \"epochs\": 100}",
       "{\"hidden\": [8], \"batch_size\": 1, \"epochs\": 1, \"folds\": 6}",
@@ -57,7 +86,7 @@ ParameterizedTestParameters(cuda, trains_as_the_processor_does) {
 
 ParameterizedTest(char fields[200], cuda, trains_as_the_processor_does) {
   th_spec spec = spec_of(fields);
-  th_data data = fixture_data();
+  th_data data = data_for(&spec);
   th_trainer *expected = fixture_trainer(&spec, &data);
   fixture_finish(expected);
   th_trainer *found = trained_on_rehearsal(&spec, 64);
@@ -114,6 +143,28 @@ Test(cuda, goes_on_from_a_checkpoint_as_if_never_interrupted) {
   th_trainer_destroy(whole);
   th_trainer_destroy(first);
   th_trainer_destroy(second);
+}
+
+Test(cuda, tells_the_importance_that_the_processor_tells) {
+  th_spec spec = spec_of("{" COMMON "\"importance\": true, \"validation_split\": 0.2}");
+  th_data data = fixture_data();
+  th_trainer *trainers[] = {fixture_trainer(&spec, &data), trained_on_rehearsal(&spec, 64)};
+  char *importances[2];
+  fixture_finish(trainers[0]);
+  for (int i = 0; i < 2; i++) {
+    th_buffer model, card;
+    cr_assert_eq(th_trainer_result(trainers[i], &model, &card), TH_OK);
+    json_t *json = json_loadb(card.data, card.bytes, 0, NULL);
+    importances[i] = json_dumps(json_object_get(json, "importance"), JSON_REAL_PRECISION(6));
+    json_decref(json);
+    th_buffer_fini(&model);
+    th_buffer_fini(&card);
+    th_trainer_destroy(trainers[i]);
+  }
+  cr_assert_gt(strlen(importances[0]), 20);
+  cr_assert_str_eq(importances[0], importances[1]);
+  free(importances[0]);
+  free(importances[1]);
 }
 
 static float *logits_on(const th_device *device, const th_buffer *model, const th_data *data,
