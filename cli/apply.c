@@ -2,8 +2,8 @@
 
 #include "cli/dataset.h"
 #include "cli/follow.h"
+#include "cli/model.h"
 #include "cli/outcome.h"
-#include "formats/file.h"
 
 static th_error arguments_judge(th_job_kind kind, const th_arguments *arguments) {
   if (arguments->model == NULL)
@@ -17,13 +17,12 @@ static th_error arguments_judge(th_job_kind kind, const th_arguments *arguments)
   return th_outcome_judge(kind, arguments->out);
 }
 
-/* Model and data are needed until the host has them, and no longer. A model that is none is the
- * job's error to tell: there is one judge of models. */
+/* Model and data are needed until the host has them, and no longer. */
 static th_error job_start(th_host *host, th_job_kind kind, const th_arguments *arguments,
                           th_display *display, th_job **job) {
   th_buffer model = {0};
   th_table dataset = {0};
-  th_error error = th_file_read(arguments->model, &model);
+  th_error error = th_model_file_read("--model", arguments->model, false, &model);
   if (error == TH_OK) error = th_dataset_read(arguments, kind, display, &dataset);
   if (error == TH_OK) {
     th_job_request request = {.kind = kind, .model = model.data, .model_bytes = model.bytes};

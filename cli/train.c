@@ -8,10 +8,10 @@
 #include "cli/epochs.h"
 #include "cli/fields.h"
 #include "cli/follow.h"
+#include "cli/model.h"
 #include "cli/outcome.h"
 #include "cli/output.h"
 #include "formats/file.h"
-#include "formats/safetensors.h"
 
 static th_error checkpoint_judge(const th_arguments *arguments) {
   const char *path = arguments->checkpoint;
@@ -87,25 +87,11 @@ static void inputs_free(train_inputs *inputs) {
   th_table_fini(&inputs->dataset);
 }
 
-/* The host tells the two apart by what they say they are, and would take one for the other. */
-static th_error model_judge(const char *path, const th_buffer *file, bool wants_checkpoint) {
-  th_safetensors decoded;
-  th_error error = th_safetensors_decode(file->data, file->bytes, &decoded);
-  if (error != TH_OK) return th_fail(error, "%.80s: %s", path, th_error_text());
-  const char *format = th_safetensors_metadata(&decoded, "format");
-  bool is_checkpoint = format != NULL && strcmp(format, TH_CHECKPOINT_FORMAT) == 0;
-  th_safetensors_fini(&decoded);
-  if (is_checkpoint == wants_checkpoint) return TH_OK;
-  return is_checkpoint
-             ? th_fail(TH_ERR_USAGE, "--init %.80s is a checkpoint: --resume goes on from it", path)
-             : th_fail(TH_ERR_USAGE, "--resume %.80s is a model: --init begins with it", path);
-}
-
 static th_error model_read(const th_arguments *arguments, th_buffer *model) {
-  const char *path = arguments->resume != NULL ? arguments->resume : arguments->init;
-  if (path == NULL) return TH_OK;
-  th_error error = th_file_read(path, model);
-  return error == TH_OK ? model_judge(path, model, arguments->resume != NULL) : error;
+  if (arguments->resume != NULL)
+    return th_model_file_read("--resume", arguments->resume, true, model);
+  if (arguments->init != NULL) return th_model_file_read("--init", arguments->init, false, model);
+  return TH_OK;
 }
 
 static th_error inputs_read(const th_arguments *arguments, th_display *display,

@@ -85,6 +85,17 @@ Test(cli_checkpoint, of_ctrl_c_goes_on_to_the_same_model_at_a_host, .timeout = 1
   test_host_stop(&test_host);
 }
 
+Test(cli_checkpoint, is_not_taken_for_a_model_nor_a_model_for_one) {
+  assert_ends(test_trainhost("train " LONG " --epochs 2 --out m"), 0, "\"result\"");
+  test_process process = test_trainhost_start("train " LONG " --checkpoint c --out n");
+  test_process_await(&process, "\"event\":\"epoch\"");
+  cr_assert_eq(kill(process.pid, SIGINT), 0);
+  assert_ends(test_process_end(&process), 130, "--resume c");
+  assert_ends(test_trainhost("evaluate " DATA " --model c"), 64, "--model c is a checkpoint");
+  assert_ends(test_trainhost("train " DATA " --init c --out n"), 64, "--init c is a checkpoint");
+  assert_ends(test_trainhost("train " DATA " --resume m --out n"), 64, "--resume m is a model");
+}
+
 Test(cli_checkpoint, of_every_nth_epoch_outlives_the_process) {
   test_process process =
       test_trainhost_start("train " ENDLESS " --checkpoint-epochs 2 --checkpoint c --out m");

@@ -220,6 +220,7 @@ Test(train, what_is_wrong_with_a_model_or_data_is_told) {
   model_train();
   test_run run = test_trainhost("evaluate --model xy.csv " DATA);
   cr_assert_eq(run.exit_status, 65, "%s", run.err);
+  assert_holds(run.err, "--model xy.csv: ");
   test_run_free(&run);
   run = test_trainhost("evaluate --model m.safetensors --data y.idx --labels y.idx");
   cr_assert_eq(run.exit_status, 65);
