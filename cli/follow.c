@@ -34,7 +34,7 @@ typedef struct job_sending {
 
 static void *send_all(void *user) {
   job_sending *sending = user;
-  sending->error = th_host_judge(th_job_start(sending->adapter, sending->request, &sending->job));
+  sending->error = th_job_start(sending->adapter, sending->request, &sending->job);
   strcpy(sending->text, th_error_text());
   return NULL;
 }
@@ -124,7 +124,7 @@ static th_error end_ask(job_following *following) {
   bool keeps = following->checkpoint != NULL && following->checkpoint->path != NULL;
   following->end_until_ns = th_clock_deadline_ns(keeps ? STOP_NS_MAX : CANCEL_NS_MAX);
   th_display_note(following->display, keeps ? "stopping" : "canceling");
-  return th_host_judge(keeps ? th_job_stop(following->job) : th_job_cancel(following->job));
+  return keeps ? th_job_stop(following->job) : th_job_cancel(following->job);
 }
 
 /* @return TH_OK to go on following. */
@@ -148,7 +148,7 @@ static th_error follow(job_following *following) {
     th_event event;
     th_error error = th_job_next(following->job, &event, LOOK_NS);
     if (error == TH_ERR_NOT_FOUND) return TH_OK; /* it was over before */
-    if (error != TH_OK && error != TH_ERR_TIMEOUT) return th_host_judge(error);
+    if (error != TH_OK && error != TH_ERR_TIMEOUT) return error;
     const th_event *told = error == TH_OK ? &event : NULL;
     show(following->job, following->display, told);
     if (told != NULL && is_last(told)) return TH_OK;
@@ -177,7 +177,7 @@ th_error th_follow_end(th_job *job, th_display *display, th_follow_interrupt int
   th_error error = follow(&following);
   th_display_clear(display);
   if (error != TH_OK) return error;
-  error = th_host_judge(th_job_result(job, result));
+  error = th_job_result(job, result);
   if (error != TH_OK) forget_unless_done(job);
   return error;
 }

@@ -23,14 +23,4 @@ bool th_host_is_local(const th_host *host);
 /** "host" or "local". */
 const char *th_host_mode_name(const th_host *host);
 
-/**
- * Bring the text of a failed library call to where th_error_text finds it.
- *
- * libtrainhost is a shared object and keeps a text of its own, as it does in any program; the
- * formats, which are linked into this one, leave theirs here.
- *
- * @return error.
- */
-th_error th_host_judge(th_error error);
-
 #endif

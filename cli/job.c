@@ -23,7 +23,7 @@ static th_error host_open(th_host *host, uint64_t number) {
 static th_error job_open(const th_arguments *arguments, th_host *host, th_job **job) {
   th_error error = host_open(host, arguments->job);
   if (error != TH_OK) return error;
-  return th_host_judge(th_job_attach(host->adapter, arguments->job, job));
+  return th_job_attach(host->adapter, arguments->job, job);
 }
 
 /* What is done with the job once it is found. */
@@ -52,7 +52,7 @@ static void done_tell(const char *verb, uint64_t number) {
 static th_error not_over_judge(th_host *host, uint64_t number) {
   th_job_info *jobs;
   size_t count;
-  th_error error = th_host_judge(th_adapter_jobs(host->adapter, &jobs, &count));
+  th_error error = th_adapter_jobs(host->adapter, &jobs, &count);
   if (error != TH_OK) return error;
   for (size_t i = 0; i < count && error == TH_OK; i++)
     if (jobs[i].progress.job == number && th_phase_is_last(jobs[i].progress.phase))
@@ -67,7 +67,7 @@ static th_error cancel_run(const th_arguments *arguments) {
   th_host host = {0};
   th_error error = host_open(&host, arguments->job);
   if (error == TH_OK) error = not_over_judge(&host, arguments->job);
-  if (error == TH_OK) error = th_host_judge(th_adapter_cancel(host.adapter, arguments->job));
+  if (error == TH_OK) error = th_adapter_cancel(host.adapter, arguments->job);
   if (error == TH_OK) done_tell("canceled", arguments->job);
   th_host_close(&host);
   return error;
@@ -85,7 +85,7 @@ const th_command th_command_cancel = {
 
 static th_error forget(th_host *host, th_job *job, const th_arguments *arguments) {
   (void)host;
-  th_error error = th_host_judge(th_job_forget(job));
+  th_error error = th_job_forget(job);
   if (error == TH_OK) done_tell("forgotten", arguments->job);
   return error;
 }
@@ -129,7 +129,7 @@ static th_error result_fetch(th_job *job, const th_arguments *arguments, th_resu
     th_display_init(&display, TH_JOB_TRAIN);
     return th_follow_end(job, &display, TH_FOLLOW_LEAVES, NULL, fetched);
   }
-  th_error error = th_host_judge(th_job_result(job, fetched));
+  th_error error = th_job_result(job, fetched);
   return error == TH_ERR_AGAIN ? fail_not_over(job) : error;
 }
 
@@ -154,7 +154,7 @@ static th_error fail_no_checkpoint(uint64_t number) {
 
 static th_error checkpoint(th_host *host, th_job *job, const th_arguments *arguments) {
   th_result fetched = {0};
-  th_error error = th_host_judge(th_job_checkpoint(job, &fetched));
+  th_error error = th_job_checkpoint(job, &fetched);
   if (error == TH_ERR_AGAIN) error = fail_no_checkpoint(arguments->job);
   if (error == TH_OK) error = th_outcome_write(&fetched, arguments->checkpoint);
   if (error == TH_OK)

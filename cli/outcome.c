@@ -178,5 +178,5 @@ th_error th_outcome_take(const th_host *host, th_job *job, th_result *result, co
   th_error error = result_write(host, number, result, out, checkpoint);
   if (error == TH_OK) error = th_outcome_tell(host, number, result, out);
   /* Only now is it safe: the host deletes its own. */
-  return error == TH_OK ? th_host_judge(th_job_forget(job)) : error;
+  return error == TH_OK ? th_job_forget(job) : error;
 }

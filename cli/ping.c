@@ -27,9 +27,9 @@ static th_error round_trips_measure(th_host *host, uint32_t count, th_health *he
                                     round_trips *measured) {
   uint64_t *times = calloc(count, sizeof *times);
   if (times == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for %u times", count);
-  th_error error = th_host_judge(th_adapter_health(host->adapter, health));
+  th_error error = th_adapter_health(host->adapter, health);
   for (uint32_t i = 0; i < count && error == TH_OK; i++) {
-    error = th_host_judge(th_adapter_health(host->adapter, health));
+    error = th_adapter_health(host->adapter, health);
     times[i] = health->round_trip_ns;
   }
   if (error == TH_OK) {

@@ -43,11 +43,9 @@ static th_error job_choose(host_snapshot *snapshot, uint64_t number) {
 /* Two questions, so a job may have ended between them; each row is true by itself. */
 static th_error snapshot_take(th_host *host, const th_arguments *arguments,
                               host_snapshot *snapshot) {
-  th_error error =
-      th_host_judge(th_adapter_jobs(host->adapter, &snapshot->jobs, &snapshot->job_count));
+  th_error error = th_adapter_jobs(host->adapter, &snapshot->jobs, &snapshot->job_count);
   if (error == TH_OK)
-    error = th_host_judge(
-        th_adapter_sessions(host->adapter, &snapshot->sessions, &snapshot->session_count));
+    error = th_adapter_sessions(host->adapter, &snapshot->sessions, &snapshot->session_count);
   if (error == TH_OK && arguments->has_job) error = job_choose(snapshot, arguments->job);
   return error;
 }

@@ -157,7 +157,7 @@ static th_error next_start(sweep_state *sweep) {
   } else {
     const th_job_request request = {
         .kind = TH_JOB_TRAIN, .spec = sweep->grid.trials[index].spec, .data_of = sweep->keeper};
-    error = th_host_judge(th_job_start(sweep->host.adapter, &request, &started->job));
+    error = th_job_start(sweep->host.adapter, &request, &started->job);
   }
   if (error != TH_OK) return error;
   started->index = index;
@@ -210,7 +210,7 @@ static bool is_of_host(th_error error) {
 /* The keeper is forgotten last of all: its data go with it. */
 static th_error job_end(sweep_state *sweep, const sweep_job *ended) {
   th_result result = {0};
-  th_error error = th_host_judge(th_job_result(ended->job, &result));
+  th_error error = th_job_result(ended->job, &result);
   if (is_of_host(error)) return error;
   /* What an interrupt canceled has no place in the table: a next run trains it. */
   bool is_canceled = error == TH_ERR_CANCELED && th_interrupt_came();
@@ -223,7 +223,7 @@ static th_error job_end(sweep_state *sweep, const sweep_job *ended) {
   th_display_clear(&sweep->display);
   if (!is_canceled)
     th_results_tell_row(&sweep->results, ended->index, sweep->display.form == TH_DISPLAY_LINES);
-  return ended->job == sweep->keeper ? TH_OK : th_host_judge(th_job_forget(ended->job));
+  return ended->job == sweep->keeper ? TH_OK : th_job_forget(ended->job);
 }
 
 /* Of its events only the last counts: what the others tell, the progress tells newer. */
@@ -234,7 +234,7 @@ static th_error job_is_over(th_job *job, bool *is_over) {
     error = th_job_next(job, &event, 0);
     *is_over = error == TH_OK && event.kind == TH_EVENT_PHASE && th_phase_is_last(event.phase);
   } while (error == TH_OK && !*is_over);
-  return error == TH_ERR_AGAIN ? TH_OK : th_host_judge(error);
+  return error == TH_ERR_AGAIN ? TH_OK : error;
 }
 
 static th_error jobs_look(sweep_state *sweep) {
@@ -288,7 +288,7 @@ static void view_draw(sweep_state *sweep) {
 static th_error news_wait(sweep_state *sweep) {
   th_error error = th_adapter_arm(sweep->host.adapter);
   if (error == TH_ERR_AGAIN) return TH_OK;
-  if (error != TH_OK) return th_host_judge(error);
+  if (error != TH_OK) return error;
   struct pollfd news = {.fd = th_adapter_fd(sweep->host.adapter), .events = POLLIN};
   (void)poll(&news, 1, LOOK_NS / TH_NS_PER_MS);
   return TH_OK;
@@ -299,7 +299,7 @@ static th_error jobs_cancel(sweep_state *sweep) {
   th_display_note(&sweep->display, "canceling");
   th_error error = TH_OK;
   for (uint32_t i = 0; i < sweep->active_count && error == TH_OK; i++)
-    error = th_host_judge(th_job_cancel(sweep->active[i].job));
+    error = th_job_cancel(sweep->active[i].job);
   int64_t until_ns = th_clock_deadline_ns(CANCEL_NS_MAX);
   while (error == TH_OK && sweep->active_count > 0 && th_clock_now_ns() < until_ns) {
     error = jobs_look(sweep);

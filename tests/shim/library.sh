@@ -1,7 +1,7 @@
 #!/bin/sh
 # What libtrainhost promises as a file: library.sh LIBRARY BUILD_TYPE SANITIZERS
-# It exports what trainhost.h declares and nothing else, needs only libc, and is at most 64 KiB when
-# stripped.
+# It exports what trainhost.h declares and nothing else, but under TRAINHOST_PRIVATE; needs only libc,
+# and is at most 64 KiB when stripped.
 set -eu
 library=$1 build_type=$2 sanitizers=$3
 header=$(dirname "$0")/../../shim/trainhost.h
@@ -15,7 +15,7 @@ fail() { printf '%s: %s\n' "$library" "$*" >&2; exit 1; }
 # be broken over lines.
 tr '\n' ' ' <"$header" | grep -oE 'TH_(API|USE) [^;(]*\(' | grep -oE 'th_[a-z_]+ ?\(' |
   tr -d ' (' | sort >"$scratch/declared"
-nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' |
+nm -D --defined-only "$library" | awk '$2 != "A" && !/@TRAINHOST_PRIVATE/ { sub(/@.*/, "", $3); print $3 }' |
   sort >"$scratch/exported"
 [ -s "$scratch/declared" ] || fail "no declaration was found in $header"
 diff "$scratch/declared" "$scratch/exported" >&2 ||
