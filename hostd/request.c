@@ -254,6 +254,14 @@ static th_error start_judge(const th_wire_start *start, uint32_t body_bytes) {
   return TH_OK;
 }
 
+/* A job that its session cannot follow. The text of why outlives that of its cancellation. */
+static void job_withdraw(th_jobs *jobs, th_job *job) {
+  char text[TH_ERROR_TEXT_BYTES_MAX];
+  strcpy(text, th_error_text());
+  th_jobs_forget(jobs, job);
+  (void)th_fail(TH_OK, "%s", text);
+}
+
 static th_error handle_start(th_session *session, const th_message *message, th_answer *answer) {
   th_wire_start start;
   body_read(message, &start);
@@ -276,10 +284,10 @@ static th_error handle_start(th_session *session, const th_message *message, th_
                           (start.flags & TH_WIRE_START_DETACH) != 0, &job);
   if (error != TH_OK) return error;
   error = answer_attached(session, job, answer);
-  if (error != TH_OK)
-    th_jobs_forget(jobs, job);
-  else
+  if (error == TH_OK)
     th_job_begin(job);
+  else
+    job_withdraw(jobs, job);
   return error;
 }
 

@@ -128,6 +128,22 @@ Test(system_jobs, more_jobs_than_fit_one_answer_are_listed) {
   for (int i = 0; i <= JOBS / PER_SESSION; i++) th_adapter_close(adapters[i]);
 }
 
+Test(system_jobs, a_session_that_follows_too_many_is_told_so_and_nothing_is_left_behind) {
+  enum { FOLLOWED_MAX = 64 };
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
+  for (int i = 0; i < FOLLOWED_MAX; i++) th_job_close(start(adapter, TEST_ENDLESS, false));
+  th_job_request request = test_train_request(&test_data, TEST_ENDLESS);
+  th_job *job;
+  cr_assert_eq(th_job_start(adapter, &request, &job), TH_ERR_BUSY);
+  cr_assert_not_null(strstr(th_error_text(), "follows 64 jobs"), "%s", th_error_text());
+  th_job_info *jobs;
+  size_t count;
+  cr_assert_eq(th_adapter_jobs(adapter, &jobs, &count), TH_OK, "%s", th_error_text());
+  cr_assert_eq(count, FOLLOWED_MAX);
+  free(jobs);
+  th_adapter_close(adapter);
+}
+
 Test(system_jobs, a_detached_job_goes_on_and_is_found_again) {
   th_adapter *first = test_adapter_open(&test_host, NULL);
   th_job *job = start(first, "{\"epochs\": 20, \"hidden\": [64]}", true);
