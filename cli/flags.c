@@ -223,6 +223,9 @@ static error_t flag_take(int key, char *text, struct argp_state *state) {
     case TH_FLAG_VERBOSE:
       arguments->verbose = true;
       return 0;
+    case TH_FLAG_ALL:
+      arguments->all = true;
+      return 0;
     case ARGP_KEY_INIT:
       if (reading->command->has_fields) state->child_inputs[1] = arguments;
       return 0;

@@ -24,7 +24,7 @@ typedef struct th_arguments {
   bool has_job;
   uint32_t count;
   uint32_t jobs;
-  bool detach, watch, wait, verbose;
+  bool detach, watch, wait, verbose, all;
 } th_arguments;
 
 /** Keys of the flags; th_flags_parse knows what each one means, wherever it occurs. */
@@ -47,6 +47,7 @@ typedef enum th_flag {
   TH_FLAG_WATCH,
   TH_FLAG_WAIT,
   TH_FLAG_VERBOSE,
+  TH_FLAG_ALL,
   TH_FLAG_JSON,
   TH_FLAG_QUIET,
   TH_FLAG_FIELD = 0x200, /* + index */

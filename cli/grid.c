@@ -15,6 +15,7 @@ enum { AXES_MAX = 64 };
 typedef struct grid_axis {
   const char *name;
   json_t *values; /* borrowed from the file's object */
+  bool is_repetition; /* of the same with another fold or seed */
 } grid_axis;
 
 typedef struct grid_plan {
@@ -53,7 +54,8 @@ static th_error axis_add(grid_plan *plan, const char *name, json_t *values) {
     return th_fail(TH_ERR_USAGE, "%s: %s must have a list of at least one value", plan->path, name);
   if (plan->axis_count == AXES_MAX)
     return th_fail(TH_ERR_USAGE, "%s: the grid has more than %d fields", plan->path, AXES_MAX);
-  plan->axes[plan->axis_count++] = (grid_axis){name, values};
+  bool is_repetition = strcmp(name, "seed") == 0 || strcmp(name, "fold") == 0;
+  plan->axes[plan->axis_count++] = (grid_axis){name, values, is_repetition};
   return TH_OK;
 }
 
@@ -125,26 +127,27 @@ static void label_append(char label[TH_GRID_LABEL_BYTES], const char *text) {
 }
 
 /* Digits enough to tell any two decimal numbers apart that a person writes. */
-static th_error label_make(th_trial *trial) {
+static th_error label_make(json_t *fields, char label[TH_GRID_LABEL_BYTES]) {
   const char *name;
   json_t *value;
-  json_object_foreach(trial->fields, name, value) {
+  json_object_foreach(fields, name, value) {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
     if (text == NULL) return fail_memory();
-    if (trial->label[0] != '\0') label_append(trial->label, "_");
-    label_append(trial->label, name);
-    size_t length = strlen(trial->label);
-    if (length + 1 < TH_GRID_LABEL_BYTES) memcpy(trial->label + length, "-", 2);
-    label_append(trial->label, text);
+    if (label[0] != '\0') label_append(label, "_");
+    label_append(label, name);
+    size_t length = strlen(label);
+    if (length + 1 < TH_GRID_LABEL_BYTES) memcpy(label + length, "-", 2);
+    label_append(label, text);
     free(text);
   }
-  if (trial->label[0] == '\0') label_append(trial->label, "base");
+  if (label[0] == '\0') label_append(label, "base");
   return TH_OK;
 }
 
 /* ---- combinations ---- */
 
-/* Number `index` of them, read as a number whose last digit is the last axis. */
+/* Number `index` of them, read as a number whose last digit is the last axis. Without the digits of
+ * folds and seeds it is the number of its setting. */
 static th_error fields_choose(const grid_plan *plan, size_t index, th_trial *trial) {
   size_t choices[AXES_MAX];
   for (size_t i = plan->axis_count; i-- > 0;) {
@@ -153,10 +156,13 @@ static th_error fields_choose(const grid_plan *plan, size_t index, th_trial *tri
     index /= values;
   }
   trial->fields = json_object();
-  for (size_t i = 0; i < plan->axis_count; i++)
-    if (json_object_set(trial->fields, plan->axes[i].name,
-                        json_array_get(plan->axes[i].values, choices[i])) != 0)
+  for (size_t i = 0; i < plan->axis_count; i++) {
+    const grid_axis *axis = &plan->axes[i];
+    size_t values = json_array_size(axis->values);
+    if (!axis->is_repetition) trial->setting = (uint32_t)(trial->setting * values + choices[i]);
+    if (json_object_set(trial->fields, axis->name, json_array_get(axis->values, choices[i])) != 0)
       return fail_memory();
+  }
   return trial->fields != NULL ? TH_OK : fail_memory();
 }
 
@@ -171,7 +177,7 @@ static json_t *whole_make(const grid_plan *plan, const th_trial *trial) {
   return NULL;
 }
 
-static th_error spec_make(const grid_plan *plan, th_trial *trial) {
+static th_error spec_make(const grid_plan *plan, th_trial *trial, bool *by_accuracy) {
   json_t *whole = whole_make(plan, trial);
   char *text = whole != NULL ? json_dumps(whole, JSON_COMPACT) : NULL;
   json_decref(whole);
@@ -182,14 +188,18 @@ static th_error spec_make(const grid_plan *plan, th_trial *trial) {
   free(text);
   if (error == TH_OK) error = th_spec_format(&spec, &formatted);
   trial->spec = formatted.data;
+  *by_accuracy = error == TH_OK && spec.early_stopping_monitor == TH_MONITOR_ACCURACY;
   return error;
 }
 
-static th_error trial_make(const grid_plan *plan, size_t index, th_trial *trial) {
+static th_error trial_make(const grid_plan *plan, size_t index, th_grid *grid) {
+  th_trial *trial = &grid->trials[index];
+  bool by_accuracy = false;
   th_error error = fields_choose(plan, index, trial);
-  if (error == TH_OK) error = label_make(trial);
+  if (error == TH_OK) error = label_make(trial->fields, trial->label);
   if (error != TH_OK) return error;
-  error = spec_make(plan, trial);
+  error = spec_make(plan, trial, &by_accuracy);
+  grid->by_accuracy &= by_accuracy;
   if (error != TH_ERR_USAGE) return error;
   return th_fail(error, "%s: combination %zu (%s): %s", plan->path, index + 1, trial->label,
                  th_error_text());
@@ -215,9 +225,30 @@ static th_error trials_make(const grid_plan *plan, th_grid *grid) {
   if (error != TH_OK) return error;
   grid->trials = calloc(count, sizeof *grid->trials);
   if (grid->trials == NULL) return fail_memory();
-  while (grid->count < count && error == TH_OK) {
-    error = trial_make(plan, grid->count, &grid->trials[grid->count]);
-    grid->count++;
+  grid->by_accuracy = true;
+  while (grid->count < count && error == TH_OK) error = trial_make(plan, grid->count++, grid);
+  return error;
+}
+
+/* ---- settings ---- */
+
+static th_error setting_make(const th_trial *first, th_setting *setting) {
+  setting->fields = json_copy(first->fields);
+  if (setting->fields == NULL) return fail_memory();
+  (void)json_object_del(setting->fields, "fold");
+  (void)json_object_del(setting->fields, "seed");
+  return label_make(setting->fields, setting->label);
+}
+
+/* There are as many as the last combination's number says. */
+static th_error settings_make(th_grid *grid) {
+  th_error error = TH_OK;
+  grid->setting_count = grid->trials[grid->count - 1].setting + 1;
+  grid->settings = calloc(grid->setting_count, sizeof *grid->settings);
+  if (grid->settings == NULL) return fail_memory();
+  for (uint32_t i = 0; i < grid->count && error == TH_OK; i++) {
+    th_setting *setting = &grid->settings[grid->trials[i].setting];
+    if (setting->trials++ == 0) error = setting_make(&grid->trials[i], setting);
   }
   return error;
 }
@@ -229,6 +260,7 @@ th_error th_grid_read(const char *path, th_grid *grid) {
   th_error error = file_load(path, &object);
   if (error == TH_OK) error = plan_make(&plan, object);
   if (error == TH_OK) error = trials_make(&plan, grid);
+  if (error == TH_OK) error = settings_make(grid);
   json_decref(plan.seeds);
   json_decref(object);
   if (error != TH_OK) th_grid_fini(grid);
@@ -240,6 +272,9 @@ void th_grid_fini(th_grid *grid) {
     json_decref(grid->trials[i].fields);
     free(grid->trials[i].spec);
   }
+  for (uint32_t i = 0; grid->settings != NULL && i < grid->setting_count; i++)
+    json_decref(grid->settings[i].fields);
+  free(grid->settings);
   free(grid->trials);
   *grid = (th_grid){0};
 }

@@ -3,6 +3,7 @@
 #define TH_CLI_GRID_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -18,11 +19,22 @@ typedef struct th_trial {
   json_t *fields; /**< what it has of its own: the fields of the grid, and the seed */
   char *spec; /**< whole, as th_spec_format writes it */
   char label[TH_GRID_LABEL_BYTES]; /**< of its fields: "hidden-64-32_seed-1" */
+  uint32_t setting;
 } th_trial;
+
+/** What combinations have in common that differ in nothing but their fold and their seed. */
+typedef struct th_setting {
+  json_t *fields; /**< those of its combinations, without the two */
+  char label[TH_GRID_LABEL_BYTES]; /**< of these fields */
+  uint32_t trials;
+} th_setting;
 
 typedef struct th_grid {
   th_trial *trials; /**< the last field of the file changes fastest, and the seed faster still */
   uint32_t count;
+  th_setting *settings; /**< in the order of their first combinations */
+  uint32_t setting_count;
+  bool by_accuracy; /**< all combinations say that the best epoch is told by accuracy */
 } th_grid;
 
 /**

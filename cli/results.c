@@ -7,6 +7,7 @@
 
 #include "cli/card.h"
 #include "cli/output.h"
+#include "cli/summary.h"
 #include "cli/words.h"
 #include "formats/file.h"
 
@@ -30,7 +31,7 @@ void th_results_fini(th_results *results) {
 
 /* ---- rows ---- */
 
-static double number_of(const th_row *row, const char *key) {
+double th_row_number(const th_row *row, const char *key) {
   const json_t *value = json_object_get(row->json, key);
   return json_is_number(value) ? json_number_value(value) : NAN;
 }
@@ -48,8 +49,10 @@ static th_error row_set(th_results *results, uint32_t index, th_row_state state,
   }
   row->json = json;
   row->state = state;
-  row->score = number_of(row, "validation_loss");
-  if (isnan(row->score)) row->score = number_of(row, "loss");
+  bool by_accuracy = results->grid->by_accuracy;
+  row->score = th_row_number(row, by_accuracy ? "validation_accuracy" : "validation_loss");
+  if (isnan(row->score)) row->score = th_row_number(row, by_accuracy ? "accuracy" : "loss");
+  row->rank = isnan(row->score) ? INFINITY : by_accuracy ? -row->score : row->score;
   return TH_OK;
 }
 
@@ -78,15 +81,12 @@ uint32_t th_results_count(const th_results *results, th_row_state state) {
   return count;
 }
 
-/* Done before failed before open; then the lower score, one that is none last; then the order of
- * the grid. */
+/* Done before failed before open; then the better score; then the order of the grid. */
 static int row_compare(const void *left, const void *right) {
   const th_row *a = *(const th_row *const *)left, *b = *(const th_row *const *)right;
   static const int ranks[] = {[TH_ROW_DONE] = 0, [TH_ROW_FAILED] = 1, [TH_ROW_OPEN] = 2};
   if (a->state != b->state) return ranks[a->state] - ranks[b->state];
-  double score_a = isnan(a->score) ? INFINITY : a->score;
-  double score_b = isnan(b->score) ? INFINITY : b->score;
-  if (a->state == TH_ROW_DONE && score_a != score_b) return score_a < score_b ? -1 : 1;
+  if (a->state == TH_ROW_DONE && a->rank != b->rank) return a->rank < b->rank ? -1 : 1;
   return a->number < b->number ? -1 : 1;
 }
 
@@ -119,13 +119,13 @@ static void line_print(const th_results *results, const th_row *row) {
     fprintf(stderr, "%s\n", json_string_value(json_object_get(row->json, "message")));
     return;
   }
-  fprintf(stderr, "loss %s  accuracy %s", th_words_score(number_of(row, "loss")).text,
-          th_words_score(number_of(row, "accuracy")).text);
-  if (!isnan(number_of(row, "validation_loss")))
+  fprintf(stderr, "loss %s  accuracy %s", th_words_score(th_row_number(row, "loss")).text,
+          th_words_score(th_row_number(row, "accuracy")).text);
+  if (!isnan(th_row_number(row, "validation_loss")))
     fprintf(stderr, "  validation loss %s  accuracy %s",
-            th_words_score(number_of(row, "validation_loss")).text,
-            th_words_score(number_of(row, "validation_accuracy")).text);
-  fprintf(stderr, "  %.1f s\n", number_of(row, "seconds"));
+            th_words_score(th_row_number(row, "validation_loss")).text,
+            th_words_score(th_row_number(row, "validation_accuracy")).text);
+  fprintf(stderr, "  %.1f s\n", th_row_number(row, "seconds"));
 }
 
 void th_results_tell_row(const th_results *results, uint32_t index, bool as_line) {
@@ -150,42 +150,57 @@ static json_t *table_to_json(const th_results *results) {
   return table;
 }
 
-static void table_print(const th_results *results, const th_row *const *sorted, uint32_t count) {
-  th_output_text("%6s  %10s  %10s  %8s  %8s  %s\n", "number", "val. loss", "loss", "accuracy",
-                 "seconds", "combination");
-  for (uint32_t i = 0; i < count; i++) {
-    const th_row *row = sorted[i];
-    const char *label = results->grid->trials[row->number - 1].label;
-    if (row->state == TH_ROW_FAILED) {
-      th_output_text("%6u  %s: %s\n", row->number, label,
-                     json_string_value(json_object_get(row->json, "message")));
-      continue;
-    }
-    /* Of the rows that the order goes by: those that were not trained on, if there are any. */
-    bool is_validated = !isnan(number_of(row, "validation_loss"));
-    th_output_text(
-        "%6u  %10s  %10s  %8s  %8.1f  %s\n", row->number,
-        th_words_score(number_of(row, "validation_loss")).text,
-        th_words_score(number_of(row, "loss")).text,
-        th_words_score(number_of(row, is_validated ? "validation_accuracy" : "accuracy")).text,
-        number_of(row, "seconds"), label);
-  }
+static void failure_print(const th_row *row, const char *label) {
+  th_output_text("%6u  %s: %s\n", row->number, label,
+                 json_string_value(json_object_get(row->json, "message")));
 }
 
-th_error th_results_tell(const th_results *results, const char *mode, const char *dir) {
-  if (th_output_is_json()) {
-    th_output_json(json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "event", "result", "kind", "sweep",
-                             "mode", mode, "combinations", (json_int_t)results->grid->count, "out",
-                             th_output_string(dir), "results", table_to_json(results)));
-    return TH_OK;
-  }
+static void figures_print(const th_row *row, const char *label) {
+  /* Of the rows that the order goes by: those that were not trained on, if there are any. */
+  bool is_validated = !isnan(th_row_number(row, "validation_loss"));
+  th_output_text(
+      "%6u  %10s  %10s  %8s  %8.1f  %s\n", row->number,
+      th_words_score(th_row_number(row, "validation_loss")).text,
+      th_words_score(th_row_number(row, "loss")).text,
+      th_words_score(th_row_number(row, is_validated ? "validation_accuracy" : "accuracy")).text,
+      th_row_number(row, "seconds"), label);
+}
+
+/* What has failed is told in any case. */
+static th_error rows_print(const th_results *results, bool tells_all) {
   uint32_t count;
   const th_row **sorted = rows_sort(results, &count);
   if (sorted == NULL) return fail_memory();
-  table_print(results, sorted, count);
+  if (tells_all)
+    th_output_text("%6s  %10s  %10s  %8s  %8s  %s\n", "number", "val. loss", "loss", "accuracy",
+                   "seconds", "combination");
+  for (uint32_t i = 0; i < count; i++) {
+    const char *label = results->grid->trials[sorted[i]->number - 1].label;
+    if (sorted[i]->state == TH_ROW_FAILED)
+      failure_print(sorted[i], label);
+    else if (tells_all)
+      figures_print(sorted[i], label);
+  }
+  free(sorted);
+  return TH_OK;
+}
+
+th_error th_results_tell(const th_results *results, const char *mode, const char *dir,
+                         bool tells_all) {
+  if (th_output_is_json()) {
+    th_output_json(json_pack(
+        "{s:s, s:s, s:s, s:I, s:o, s:o, s:o}", "event", "result", "kind", "sweep", "mode", mode,
+        "combinations", (json_int_t)results->grid->count, "out", th_output_string(dir), "settings",
+        th_summary_to_json(results), "results", table_to_json(results)));
+    return TH_OK;
+  }
+  bool is_repeated = results->grid->setting_count < results->grid->count;
+  th_error error = is_repeated ? th_summary_print(results) : TH_OK;
+  if (is_repeated && tells_all) th_output_text("\n");
+  if (error == TH_OK) error = rows_print(results, tells_all || !is_repeated);
+  if (error != TH_OK) return error;
   th_output_text("written: %s/sweep.csv, %s/sweep.json, and a model and a card for each\n", dir,
                  dir);
-  free(sorted);
   return TH_OK;
 }
 
@@ -263,9 +278,10 @@ static th_error csv_write(const th_results *results, const char *dir) {
 }
 
 static th_error json_write(const th_results *results, const char *dir) {
-  json_t *table = table_to_json(results);
-  char *text = table != NULL ? json_dumps(table, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
-  json_decref(table);
+  json_t *whole = json_pack("{s:o, s:o}", "settings", th_summary_to_json(results), "results",
+                            table_to_json(results));
+  char *text = whole != NULL ? json_dumps(whole, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+  json_decref(whole);
   th_error error = text == NULL ? fail_memory() : file_write(dir, "sweep.json", text, strlen(text));
   free(text);
   return error;

@@ -17,7 +17,9 @@ typedef enum th_row_state {
 typedef struct th_row {
   uint32_t number; /**< from 1, in the order of the grid */
   th_row_state state;
-  double score; /**< validation loss, else loss; lower is better. Of a row that is done */
+  double score; /**< what decides which is best: validation loss, or accuracy where all combinations
+                   say so; of the training rows without validation. Of a row that is done */
+  double rank; /**< the same as lower is better; infinite for a score that is none */
   json_t *json; /**< number, fields, and either the card's figures or the error; NULL while open */
 } th_row;
 
@@ -43,6 +45,9 @@ th_error th_results_done(th_results *results, uint32_t index, const char *card, 
 /** A combination has failed, with this thread's newest text. @return TH_OK; TH_ERR_SYSTEM. */
 th_error th_results_failed(th_results *results, uint32_t index, th_error error);
 
+/** What a row says under a key; NaN if nothing, or no number. */
+double th_row_number(const th_row *row, const char *key);
+
 /** How many rows are in that state. */
 uint32_t th_results_count(const th_results *results, th_row_state state);
 
@@ -55,7 +60,13 @@ void th_results_tell_row(const th_results *results, uint32_t index, bool as_line
 /** Write DIR/sweep.csv and DIR/sweep.json. @return TH_OK; TH_ERR_IO; TH_ERR_SYSTEM. */
 th_error th_results_write(const th_results *results, const char *dir);
 
-/** Tell the table: the object that is the last line, or text. @return TH_OK; TH_ERR_SYSTEM. */
-th_error th_results_tell(const th_results *results, const char *mode, const char *dir);
+/**
+ * Tell the table: the object that is the last line, or text. Text sums up the settings where folds
+ * or seeds are repeated, and lists the combinations only if it is to tell all.
+ *
+ * @return TH_OK; TH_ERR_SYSTEM.
+ */
+th_error th_results_tell(const th_results *results, const char *mode, const char *dir,
+                         bool tells_all);
 
 #endif

@@ -40,6 +40,7 @@ typedef struct sweep_job {
 
 typedef struct sweep_state {
   const char *dir;
+  bool tells_all;
   uint32_t jobs_max;
   th_grid grid;
   th_results results;
@@ -342,7 +343,8 @@ static th_error sweep_conclude(sweep_state *sweep, th_error ended) {
   th_display_clear(&sweep->display);
   th_error error = th_results_write(&sweep->results, sweep->dir);
   if (error == TH_OK)
-    error = th_results_tell(&sweep->results, th_host_mode_name(&sweep->host), sweep->dir);
+    error = th_results_tell(&sweep->results, th_host_mode_name(&sweep->host), sweep->dir,
+                            sweep->tells_all);
   if (ended != TH_OK) return th_fail(ended, "%s", text);
   return error == TH_OK && sweep->failure != TH_OK ? fail_trials(sweep) : error;
 }
@@ -388,6 +390,7 @@ static th_error sweep_prepare(sweep_state *sweep, const th_arguments *arguments)
 
 static th_error run(const th_arguments *arguments) {
   sweep_state sweep = {.dir = arguments->out_dir,
+                       .tells_all = arguments->all,
                        .jobs_max = arguments->jobs > 0 ? arguments->jobs : JOBS_MAX};
   th_display_init(&sweep.display, TH_JOB_TRAIN);
   th_error error = sweep_prepare(&sweep, arguments);
@@ -405,6 +408,8 @@ static const struct argp_option rows[] = {
      "Give the host at most N combinations at once (default and most 60); it decides how many of "
      "them run",
      2},
+    {"all", TH_FLAG_ALL, NULL, 0, "List every combination, also where folds or seeds are summed up",
+     2},
     {0},
 };
 
@@ -417,7 +422,9 @@ const th_command th_command_sweep = {
         "\v"
         "SWEEP.json: {\"spec\": {FIELD: VALUE, ...}, \"grid\": {FIELD: [VALUE, ...], ...}, "
         "\"seeds\": N or [SEED, ...]}. The fields are those of trainhost train. The last field of "
-        "the grid changes fastest, and the seed faster still; N stands for the seeds 0 to N-1.\n\n"
+        "the grid changes fastest, and the seed faster still; N stands for the seeds 0 to N-1. "
+        "Combinations that differ only in fold and seed are summed up, as mean and deviation: "
+        "\"fold\" in the grid is cross-validation.\n\n"
         "Run again with the same file and data, it skips the combinations whose card is there. "
         "Ctrl-C cancels what runs and keeps what is finished.\n\n"
         "Example: trainhost sweep grid.json --data x.npy --labels y.npy --out-dir results",

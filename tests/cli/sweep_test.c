@@ -152,6 +152,95 @@ Test(sweep, quiet_prints_nothing_and_with_json_the_table_alone) {
   test_run_free(&run);
 }
 
+/* ---- settings ---- */
+
+#define FOLDS                                                                    \
+  "{\"spec\": {\"epochs\": 2, \"folds\": 3%s}, \"grid\": {\"fold\": [1, 2, 3], " \
+  "\"learning_rate\": "                                                          \
+  "[0.0001, 0.01]}, \"seeds\": 2}"
+
+static void folds_write(const char *more) {
+  char text[512];
+  snprintf(text, sizeof text, FOLDS, more);
+  test_file_write("grid.json", text);
+}
+
+/* By the rows of the table. The mean is taken of all figures, and the deviation by n − 1. */
+static void assert_spread(const json_t *result, const json_t *setting, const char *key) {
+  double rate = number(json_object_get(setting, "fields"), "learning_rate");
+  double sum = 0, squares = 0;
+  int count = 0;
+  size_t index;
+  const json_t *row;
+  json_array_foreach(json_object_get(result, "results"), index, row) {
+    if (number(json_object_get(row, "fields"), "learning_rate") != rate) continue;
+    sum += number(row, key);
+    squares += number(row, key) * number(row, key);
+    count++;
+  }
+  cr_assert_eq(count, 6);
+  const json_t *spread = json_object_get(setting, key);
+  double mean = sum / count, deviation = sqrt((squares - sum * mean) / (count - 1));
+  cr_assert_float_eq(number(spread, "mean"), mean, 1e-9, "%s", key);
+  cr_assert_float_eq(number(spread, "deviation"), deviation, 1e-6, "%s", key);
+}
+
+/* @param sign  1: lower is better; −1: higher is. */
+static void assert_settings(const char *monitor, int sign) {
+  json_t *result = result_of(test_trainhost(SWEEP " --json"));
+  const json_t *settings = json_object_get(result, "settings");
+  double before = -INFINITY;
+  cr_assert_eq(json_array_size(settings), 2);
+  for (size_t i = 0; i < 2; i++) {
+    const json_t *setting = json_array_get(settings, i);
+    cr_assert_eq(json_object_size(json_object_get(setting, "fields")), 1, "a fold or seed is left");
+    cr_assert_eq(number(setting, "combinations"), 6);
+    cr_assert_eq(number(setting, "done"), 6);
+    assert_spread(result, setting, "validation_loss");
+    assert_spread(result, setting, "validation_accuracy");
+    assert_spread(result, setting, "loss");
+    double mean = number(json_object_get(setting, monitor), "mean");
+    cr_assert_geq(sign * mean, before, "the best is not first");
+    before = sign * mean;
+  }
+  before = -INFINITY;
+  for (size_t i = 0; i < 12; i++) {
+    double score = number(json_array_get(json_object_get(result, "results"), i), monitor);
+    cr_assert_geq(sign * score, before, "the best is not first");
+    before = sign * score;
+  }
+  json_t *file = json_load_file("out/sweep.json", 0, NULL);
+  cr_assert(json_equal(json_object_get(file, "settings"), settings), "the file has others");
+  cr_assert(json_equal(json_object_get(file, "results"), json_object_get(result, "results")));
+  json_decref(file);
+  json_decref(result);
+}
+
+Test(sweep, folds_and_seeds_are_summed_up_and_the_best_setting_is_first) {
+  folds_write("");
+  assert_settings("validation_loss", 1);
+}
+
+Test(sweep, the_best_is_what_the_specification_monitors) {
+  folds_write(", \"early_stopping_monitor\": \"validation_accuracy\"");
+  assert_settings("validation_accuracy", -1);
+}
+
+Test(sweep, text_sums_up_folds_and_lists_combinations_only_when_asked_to) {
+  folds_write("");
+  test_run run = test_trainhost(SWEEP);
+  cr_assert_eq(run.exit_status, 0, "%s", run.err);
+  assert_holds(run.out, "mean ± deviation");
+  assert_holds(run.out, "6/6");
+  assert_holds(run.out, "learning_rate-0.01\n");
+  cr_assert_null(strstr(run.out, "fold-"), "%s", run.out);
+  test_run_free(&run);
+  run = test_trainhost(SWEEP " --all");
+  assert_holds(run.out, "mean ± deviation");
+  assert_holds(run.out, "  fold-3_learning_rate-0.01_seed-1\n");
+  test_run_free(&run);
+}
+
 static ino_t file_number(const char *path) {
   struct stat status;
   cr_assert_eq(stat(path, &status), 0, "%s", path);
