@@ -13,7 +13,7 @@ static th_error arguments_judge(th_job_kind kind, const th_arguments *arguments)
   if (kind == TH_JOB_PREDICT && arguments->out == NULL)
     return th_fail(TH_ERR_USAGE,
                    "--out is missing: a name in .npy for logits, or in .csv for classes and "
-                   "probabilities");
+                   "probabilities; of a regression for its outputs");
   return th_outcome_judge(kind, arguments->out);
 }
 

@@ -65,23 +65,52 @@ json_t *th_card_train_to_json(const th_told *told, const json_t *card) {
                    "out", th_output_string(told->out), "card", th_output_string(told->card));
 }
 
-static json_t *inference_to_json(const th_told *told, const json_t *card) {
-  if (told->kind == TH_JOB_PREDICT)
-    return json_pack("{s:o, s:o, s:o, s:o}", "device", value_of(card, "device"), "rows",
-                     value_of(card, "rows"), "classes", value_of(card, "classes"), "out",
-                     th_output_string(told->out));
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
-                   value_of(card, "device"), "rows", value_of(card, "rows"), "classes",
-                   value_of(card, "classes"), "loss", value_of(card, "loss"), "accuracy",
-                   value_of(card, "accuracy"), "confusion", value_of(card, "confusion"), "by_class",
-                   value_of(card, "by_class"), "macro", value_of(card, "macro"), "weighted",
-                   value_of(card, "weighted"));
+static bool is_regression(const json_t *card) {
+  return count_at(card, "classes") == 0;
+}
+
+/* Of each key the card's own value, or null. @return NULL without memory. */
+static json_t *values_of(const json_t *card, const char *const *keys) {
+  json_t *object = json_object();
+  for (; *keys != NULL; keys++) {
+    if (json_object_set_new(object, *keys, value_of(card, *keys)) == 0) continue;
+    json_decref(object);
+    return NULL;
+  }
+  return object;
+}
+
+static json_t *evaluation_to_json(const json_t *card) {
+  static const char *const classes[] = {"device",    "rows",     "classes", "loss",     "accuracy",
+                                        "confusion", "by_class", "macro",   "weighted", NULL};
+  static const char *const outputs[] = {"device", "rows", "classes", "loss",      "accuracy",
+                                        "mae",    "rmse", "r2",      "by_output", NULL};
+  return values_of(card, is_regression(card) ? outputs : classes);
+}
+
+static json_t *prediction_to_json(const th_told *told, const json_t *card) {
+  static const char *const keys[] = {"device", "rows", "classes", NULL};
+  json_t *object = values_of(card, keys);
+  if (json_object_set_new(object, "out", th_output_string(told->out)) == 0) return object;
+  json_decref(object);
+  return NULL;
+}
+
+static json_t *rest_to_json(const th_told *told, const json_t *card) {
+  switch (told->kind) {
+    case TH_JOB_TRAIN:
+      return th_card_train_to_json(told, card);
+    case TH_JOB_EVALUATE:
+      return evaluation_to_json(card);
+    case TH_JOB_PREDICT:
+      return prediction_to_json(told, card);
+  }
+  return NULL;
 }
 
 static void json_tell(const th_told *told, const json_t *card) {
   json_t *object = head_to_json(told);
-  json_t *rest = told->kind == TH_JOB_TRAIN ? th_card_train_to_json(told, card)
-                                            : inference_to_json(told, card);
+  json_t *rest = rest_to_json(told, card);
   if (object != NULL && (rest == NULL || json_object_update(object, rest) != 0)) {
     json_decref(object);
     object = NULL;
@@ -169,17 +198,38 @@ static void scores_print(const json_t *card) {
   scores_line_print("weighted", json_object_get(card, "weighted"));
 }
 
-static void inference_print(const th_told *told, const json_t *card) {
-  if (told->kind == TH_JOB_PREDICT) {
-    th_output_text("predicted %u rows, %u classes\nwritten: %s\n", count_at(card, "rows"),
-                   count_at(card, "classes"), told->out);
+static void prediction_print(const th_told *told, const json_t *card) {
+  th_output_text("predicted %u rows", count_at(card, "rows"));
+  if (!is_regression(card)) th_output_text(", %u classes", count_at(card, "classes"));
+  th_output_text("\nwritten: %s\n", told->out);
+}
+
+static void evaluation_print(const json_t *card) {
+  th_output_text("%u rows: loss %s, ", count_at(card, "rows"),
+                 th_words_score(number_at(card, "loss")).text);
+  if (is_regression(card)) {
+    th_output_text("R² %s, mean absolute error %s, root of the mean squared error %s\n",
+                   th_words_score(number_at(card, "r2")).text,
+                   th_words_score(number_at(card, "mae")).text,
+                   th_words_score(number_at(card, "rmse")).text);
     return;
   }
-  th_output_text("%u rows: loss %s, accuracy %s\n", count_at(card, "rows"),
-                 th_words_score(number_at(card, "loss")).text,
-                 th_words_score(number_at(card, "accuracy")).text);
+  th_output_text("accuracy %s\n", th_words_score(number_at(card, "accuracy")).text);
   confusion_print(card);
   scores_print(card);
+}
+
+static void text_tell(const th_told *told, const json_t *card) {
+  switch (told->kind) {
+    case TH_JOB_TRAIN:
+      train_print(told, card);
+      return;
+    case TH_JOB_EVALUATE:
+      evaluation_print(card);
+      return;
+    case TH_JOB_PREDICT:
+      prediction_print(told, card);
+  }
 }
 
 /* ---- either ---- */
@@ -192,12 +242,17 @@ th_error th_card_tell(const th_told *told, const char *text, size_t bytes) {
   }
   if (th_output_is_json())
     json_tell(told, card);
-  else if (told->kind == TH_JOB_TRAIN)
-    train_print(told, card);
   else
-    inference_print(told, card);
+    text_tell(told, card);
   json_decref(card);
   return TH_OK;
+}
+
+uint32_t th_card_classes(const char *text, size_t bytes) {
+  json_t *card = json_loadb(text, bytes, 0, NULL);
+  uint32_t classes = count_at(card, "classes");
+  json_decref(card);
+  return classes;
 }
 
 void th_card_tell_checkpoint(const th_told *told) {

@@ -22,6 +22,9 @@ typedef struct th_told {
  */
 th_error th_card_tell(const th_told *told, const char *card, size_t bytes);
 
+/** How many classes the model tells apart; 0: it is a regression, or the card is none. */
+uint32_t th_card_classes(const char *card, size_t bytes);
+
 /** What a script needs of a training without opening its card, owned by the caller. @return NULL
  * without memory. */
 json_t *th_card_train_to_json(const th_told *told, const json_t *card);

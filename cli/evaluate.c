@@ -14,10 +14,10 @@ static const struct argp_option rows[] = {
 
 const th_command th_command_evaluate = {
     .name = "evaluate",
-    .summary = "say how well a model does on labeled data",
+    .summary = "say how well a model does on data with labels or targets",
     .doc =
         "Print a model's loss and accuracy on labeled data, and with up to 12 classes which are "
-        "taken for which.",
+        "taken for which; of a regression, on data with targets, its loss, R² and errors.",
     .rows = rows,
     .run = run,
 };

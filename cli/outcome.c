@@ -9,7 +9,7 @@
 
 #include "cli/card.h"
 #include "cli/interrupt.h"
-#include "cli/logits.h"
+#include "cli/predictions.h"
 #include "formats/file.h"
 
 /* ---- names ---- */
@@ -44,7 +44,7 @@ th_error th_outcome_judge(th_job_kind kind, const char *out) {
   if (ends_with(out, ".npy") || ends_with(out, ".csv")) return th_file_check_writable(out);
   return th_fail(TH_ERR_USAGE,
                  "--out %s: the name decides what is written: logits if it ends in .npy, classes "
-                 "and probabilities if it ends in .csv",
+                 "and probabilities if it ends in .csv; of a regression its outputs in both",
                  out);
 }
 
@@ -60,12 +60,13 @@ static th_error model_write(const th_result *result, const char *out) {
   return error;
 }
 
-static th_error classes_write(th_result *result, const char *out) {
+static th_error table_write(th_result *result, const char *out) {
   th_buffer csv;
   th_buffer npy = {.data = result->output, .bytes = result->output_bytes};
   result->output = NULL;
   result->output_bytes = 0;
-  th_error error = th_logits_to_csv(&npy, &csv);
+  bool are_logits = th_card_classes(result->card, result->card_bytes) > 0;
+  th_error error = th_predictions_to_csv(&npy, are_logits, &csv);
   th_buffer_fini(&npy);
   if (error != TH_OK) return error;
   error = th_file_write(out, csv.data, csv.bytes);
@@ -77,7 +78,7 @@ th_error th_outcome_write(th_result *result, const char *out) {
   if (result->kind == TH_JOB_EVALUATE) return TH_OK;
   /* A checkpoint has no card: it is no model yet. */
   if (result->kind == TH_JOB_TRAIN && !result->is_checkpoint) return model_write(result, out);
-  if (result->kind == TH_JOB_PREDICT && ends_with(out, ".csv")) return classes_write(result, out);
+  if (result->kind == TH_JOB_PREDICT && ends_with(out, ".csv")) return table_write(result, out);
   return th_file_write(out, result->output, result->output_bytes);
 }
 

@@ -30,7 +30,8 @@ const th_command th_command_predict = {
         "\v"
         "If FILE ends in .npy, it gets the logits: float32 [rows, classes]. If it ends in .csv, "
         "it gets a header and a line for each row: the row's number from 1, the likeliest class "
-        "from 0, and the probability of each class.",
+        "from 0, and the probability of each class. Of a regression both get its outputs, one for "
+        "each target.",
     .rows = rows,
     .run = run,
 };

@@ -328,8 +328,8 @@ TH_USE th_error th_job_stop(th_job *job);
 /** Owned by the caller: th_result_fini. */
 typedef struct th_result {
   th_job_kind kind;
-  void *output; /**< train: model (safetensors); predict: logits [rows, classes] (.npy); evaluate:
-                   NULL */
+  void *output; /**< train: model (safetensors); predict: logits [rows, classes] or a
+                   regression's outputs [rows, targets] (.npy); evaluate: NULL */
   size_t output_bytes;
   char *card; /**< JSON, NUL-terminated */
   size_t card_bytes;

@@ -208,6 +208,54 @@ Test(train, weights_and_groups_come_from_files_or_columns) {
   cr_assert(test_file_exists("p.csv"));
 }
 
+/* Two targets: the sum of all features, and their first. */
+static void targets_write(unsigned rows) {
+  th_numbers features;
+  cr_assert_eq(th_features_read("x.npy", &features), TH_OK, "%s", th_error_text());
+  FILE *file = fopen("t.csv", "w");
+  for (unsigned row = 0; row < rows; row++) {
+    const float *values = features.values + (size_t)row * features.width;
+    double sum = 0;
+    for (unsigned i = 0; i < features.width; i++) sum += (double)values[i];
+    fprintf(file, "%.9g,%.9g\n", sum, (double)values[0]);
+  }
+  cr_assert_eq(fclose(file), 0);
+  th_numbers_fini(&features);
+}
+
+Test(train, a_regression_is_trained_evaluated_and_predicts_its_targets) {
+  targets_write(400);
+  free(output_of(test_trainhost(
+      "train --data x.npy --targets t.csv --loss mean_squared_error --hidden 16 --epochs 40 "
+      "--learning-rate 0.01 --quiet --out r.safetensors")));
+  json_t *result = result_of(
+      test_trainhost("evaluate --model r.safetensors --data x.npy --targets t.csv --json"));
+  cr_assert_gt(number(result, "r2"), 0.95);
+  cr_assert_lt(number(result, "mae"), number(result, "rmse"));
+  cr_assert_eq(json_array_size(json_object_get(result, "by_output")), 2);
+  cr_assert_null(json_object_get(result, "confusion"));
+  json_decref(result);
+  char *out =
+      output_of(test_trainhost("evaluate --model r.safetensors --data x.npy --targets t.csv"));
+  assert_holds(out, "R² 0.9");
+  free(out);
+  out = output_of(test_trainhost("predict --model r.safetensors --data x.npy --out p.csv"));
+  assert_holds(out, "predicted 400 rows\n");
+  free(out);
+  free(output_of(test_trainhost("predict --model r.safetensors --data x.npy --out p.npy --quiet")));
+  th_numbers table, outputs;
+  cr_assert_eq(th_numbers_read("p.csv", &table), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_numbers_read("p.npy", &outputs), TH_OK, "%s", th_error_text());
+  cr_assert_eq(table.width, 3);
+  for (unsigned row = 0; row < 400; row++) {
+    cr_assert_eq(table.values[row * 3], row + 1);
+    cr_assert_eq(memcmp(&table.values[row * 3 + 1], &outputs.values[row * 2], 2 * sizeof(float)), 0,
+                 "row %u", row);
+  }
+  th_numbers_fini(&table);
+  th_numbers_fini(&outputs);
+}
+
 /* Seven numbers of four bytes for each of the 400 rows. */
 Test(train, every_array_counts_among_the_bytes_to_send) {
   char *out = output_of(test_trainhost(

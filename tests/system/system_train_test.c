@@ -260,6 +260,39 @@ Test(system_train, weights_and_groups_arrive_in_host_and_local_mode) {
   th_adapter_close(by_local);
 }
 
+Test(system_train, a_regression_takes_targets_by_host_and_local_alike) {
+  static float targets[2 * ROWS];
+  th_adapter *adapters[] = {test_adapter_open(&host, NULL), test_adapter_open(NULL, NULL)};
+  th_result models[2];
+  for (int i = 0; i < ROWS; i++) {
+    targets[2 * i] = data.features[20 * i] - data.features[20 * i + 1];
+    targets[2 * i + 1] = data.features[20 * i + 2];
+  }
+  th_job_request request = test_train_request(
+      &data, "{\"loss\": \"mean_squared_error\", \"learning_rate\": 0.01, \"epochs\": 5}");
+  request.labels = NULL;
+  request.targets = targets;
+  request.target_width = 2;
+  for (int i = 0; i < 2; i++) models[i] = test_job_run(adapters[i], &request);
+  cr_assert_eq(models[0].output_bytes, models[1].output_bytes);
+  cr_assert_eq(memcmp(models[0].output, models[1].output, models[0].output_bytes), 0);
+  request.kind = TH_JOB_EVALUATE;
+  request.spec = NULL;
+  request.model = models[0].output;
+  request.model_bytes = models[0].output_bytes;
+  th_result evaluation = test_job_run(adapters[0], &request);
+  const char *r2 = strstr(evaluation.card, "\"r2\":");
+  cr_assert_not_null(r2, "%s", evaluation.card);
+  cr_assert_gt(strtod(r2 + strlen("\"r2\":"), NULL), 0.9, "%s", evaluation.card);
+  targets[2 * 41 + 1] = NAN;
+  assert_fails(adapters[0], &request, "targets: row 41, column 1 (from 0) is NaN");
+  th_result_fini(&evaluation);
+  for (int i = 0; i < 2; i++) {
+    th_result_fini(&models[i]);
+    th_adapter_close(adapters[i]);
+  }
+}
+
 Test(system_train, weights_and_groups_are_judged) {
   th_adapter *adapter = test_adapter_open(&host, NULL);
   th_job_request request = full_request();
