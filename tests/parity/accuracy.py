@@ -1,10 +1,12 @@
-"""Accuracy beside PyTorch's at the same budget: same net, optimizer, epochs, folds and standardization.
+"""Accuracy, or R² of a regression, beside PyTorch's at the same budget: same net, optimizer, epochs, folds and
+standardization.
 
 usage: accuracy.py TRAINHOST [--seeds N] [--data NAME …]
 
-Iris, wine, breast cancer and digits come with scikit-learn; each is cut into five stratified folds, and every fold
-is trained once a seed by both. Fashion-MNIST has its own test set. Prints a table; the exit status is 1 if trainhost's
-mean lies more than one standard error of the difference below PyTorch's in any row.
+Iris, wine, breast cancer, digits and diabetes, a regression, come with scikit-learn; each is cut into five folds
+(stratified but for the regression), and every fold is trained once a seed by both. Fashion-MNIST has its own test set.
+Prints a table; the exit status is 1 if trainhost's mean lies more than one standard error of the difference below
+PyTorch's in any row.
 """
 
 import argparse
@@ -17,31 +19,42 @@ import tempfile
 import numpy as np
 import torch
 from sklearn import datasets
-from sklearn.model_selection import StratifiedKFold
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import KFold, StratifiedKFold
 
-SETS = ("iris", "wine", "breast_cancer", "digits", "fashion-mnist")
+SETS = ("iris", "wine", "breast_cancer", "digits", "diabetes", "fashion-mnist")
 FASHION = "/usr/share/datasets/fashion-mnist/"
 SMALL = {"hidden": [64, 32], "epochs": 60, "batch_size": 32, "learning_rate": 0.001, "dropout": 0.1}
 LARGE = {"hidden": [256, 128, 100], "epochs": 3, "batch_size": 128, "learning_rate": 0.001,
          "dropout": 0.1}
 
 
+def is_regression(values):
+    return values.dtype == np.float32
+
+
 def by_trainhost(trainhost, directory, spec, train, test, seed):
-    """Accuracy on test after training on train, through the command line and .npy files."""
+    """The score on test after training on train, through the command line and .npy files."""
     def save(name, array):
         np.save(f"{directory}/{name}.npy", array)
         return f"{directory}/{name}.npy"
 
+    spec = dict(spec, seed=seed, standardize=True)
+    values = "--labels"
+    if is_regression(train[1]):
+        spec["loss"] = "mean_squared_error"
+        values = "--targets"
     with open(f"{directory}/spec.json", "w", encoding="utf-8") as file:
-        json.dump(dict(spec, seed=seed, standardize=True), file)
+        json.dump(spec, file)
     model = f"{directory}/model.safetensors"
     environment = dict(os.environ, USE_TRAINING_HOST_SERVICE="false")
     subprocess.run([trainhost, "train", "--quiet", "--spec", f"{directory}/spec.json", "--data",
-                    save("x", train[0]), "--labels", save("y", train[1]), "--out", model],
+                    save("x", train[0]), values, save("y", train[1]), "--out", model],
                    env=environment, check=True)
     done = subprocess.run([trainhost, "evaluate", "--json", "--model", model, "--data",
-                           save("tx", test[0]), "--labels", save("ty", test[1])],
+                           save("tx", test[0]), values, save("ty", test[1])],
                           env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    # Of a regression, this is R².
     return json.loads(done.stdout.strip().splitlines()[-1])["accuracy"]
 
 
@@ -50,23 +63,28 @@ def by_torch(spec, train, test, seed):
     mean, std = train[0].mean(0), train[0].std(0)
     std[std == 0] = 1
     features = torch.from_numpy((train[0] - mean) / std)
-    labels = torch.from_numpy(train[1]).long()
+    if is_regression(train[1]):
+        values, outputs, loss = torch.from_numpy(train[1])[:, None], 1, torch.nn.MSELoss()
+    else:
+        values = torch.from_numpy(train[1]).long()
+        outputs, loss = int(values.max()) + 1, torch.nn.CrossEntropyLoss()
     width, modules = features.shape[1], []
     for hidden in spec["hidden"]:
         modules += [torch.nn.Linear(width, hidden), torch.nn.ReLU(), torch.nn.Dropout(spec["dropout"])]
         width = hidden
-    net = torch.nn.Sequential(*modules, torch.nn.Linear(width, int(labels.max()) + 1))
+    net = torch.nn.Sequential(*modules, torch.nn.Linear(width, outputs))
     optimizer = torch.optim.Adam(net.parameters(), lr=spec["learning_rate"])
-    loss = torch.nn.CrossEntropyLoss()
     for _ in range(spec["epochs"]):
         for rows in torch.randperm(len(features)).split(spec["batch_size"]):
             optimizer.zero_grad()
-            loss(net(features[rows]), labels[rows]).backward()
+            loss(net(features[rows]), values[rows]).backward()
             optimizer.step()
     net.eval()
     with torch.no_grad():
-        predicted = net(torch.from_numpy((test[0] - mean) / std)).argmax(1).numpy()
-    return float((predicted == test[1]).mean())
+        predicted = net(torch.from_numpy((test[0] - mean) / std)).numpy()
+    if is_regression(test[1]):
+        return r2_score(test[1], predicted[:, 0])
+    return accuracy_score(test[1], predicted.argmax(1))
 
 
 def fashion():
@@ -88,9 +106,14 @@ def fashion():
 
 def folds(name):
     data = getattr(datasets, "load_" + name)()
-    features, labels = data.data.astype(np.float32), data.target.astype(np.int32)
-    for train, test in StratifiedKFold(5, shuffle=True, random_state=0).split(features, labels):
-        yield (features[train], labels[train]), (features[test], labels[test])
+    if name == "diabetes":
+        values, cut = data.target.astype(np.float32), KFold(5, shuffle=True, random_state=0)
+        values = (values - values.mean()) / values.std()  # R² does not change
+    else:
+        values, cut = data.target.astype(np.int32), StratifiedKFold(5, shuffle=True, random_state=0)
+    features = data.data.astype(np.float32)
+    for train, test in cut.split(features, values):
+        yield (features[train], values[train]), (features[test], values[test])
 
 
 def compare(trainhost, name, spec, parts, seeds):
@@ -115,7 +138,7 @@ def main():
     parser.add_argument("--data", nargs="+", default=SETS, choices=SETS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # faster for nets as small as these
-    print(f"PyTorch {torch.__version__}; accuracy on rows not trained on\n")
+    print(f"PyTorch {torch.__version__}; accuracy, of diabetes R², on rows not trained on\n")
     print("data           runs   trainhost   PyTorch   std error")
     passed = True
     for name in arguments.data:
