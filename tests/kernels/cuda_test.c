@@ -1,4 +1,5 @@
-/* The engine of a GPU, rehearsed: whole trainings through it beside the processor's. */
+/* The engine of a GPU, rehearsed: whole trainings through it beside the processor's. With
+ * TRAINHOST_TEST_DEVICE=cuda in the environment, on a real one. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <jansson.h>
@@ -18,6 +19,18 @@ static th_spec spec_of(const char *fields) {
 }
 
 enum { TARGETS = 2 };
+
+static const char *real_device(void) {
+  return getenv("TRAINHOST_TEST_DEVICE");
+}
+
+/* @param lanes  of a rehearsal. */
+static th_device device_with(uint32_t lanes) {
+  if (real_device() == NULL) return rehearsal_device(lanes);
+  th_device device;
+  cr_assert_eq(th_device_open(real_device(), &device), TH_OK, "%s", th_error_text());
+  return device;
+}
 
 /* What the loss wants, and weights of rows for a training of that name. */
 static th_data data_for(const th_spec *spec) {
@@ -49,8 +62,8 @@ static th_trainer *trainer_on(const th_device *device, const th_spec *spec) {
   return trainer;
 }
 
-static th_trainer *trained_on_rehearsal(const th_spec *spec, uint32_t lanes) {
-  th_device device = rehearsal_device(lanes);
+static th_trainer *trained_with(const th_spec *spec, uint32_t lanes) {
+  th_device device = device_with(lanes);
   th_trainer *trainer = trainer_on(&device, spec);
   fixture_finish(trainer);
   return trainer;
@@ -89,7 +102,7 @@ ParameterizedTest(char fields[200], cuda, trains_as_the_processor_does) {
   th_data data = data_for(&spec);
   th_trainer *expected = fixture_trainer(&spec, &data);
   fixture_finish(expected);
-  th_trainer *found = trained_on_rehearsal(&spec, 64);
+  th_trainer *found = trained_with(&spec, 64);
   uint64_t count;
   float *a = fixture_parameters(expected, &count);
   float *b = fixture_parameters(found, &count);
@@ -113,9 +126,9 @@ ParameterizedTest(char fields[200], cuda, trains_as_the_processor_does) {
 
 Test(cuda, number_of_lanes_never_changes_a_result) {
   th_spec spec = spec_of("{" COMMON "\"dropout\": 0.2, \"clip_norm\": 1}");
-  th_trainer *one = trained_on_rehearsal(&spec, 1);
-  th_trainer *some = trained_on_rehearsal(&spec, 37);
-  th_trainer *many = trained_on_rehearsal(&spec, REHEARSAL_LANES_MAX);
+  th_trainer *one = trained_with(&spec, 1);
+  th_trainer *some = trained_with(&spec, 37);
+  th_trainer *many = trained_with(&spec, REHEARSAL_LANES_MAX);
   cr_assert(fixture_is_same_model(one, some));
   cr_assert(fixture_is_same_model(one, many));
   th_trainer_destroy(one);
@@ -125,8 +138,8 @@ Test(cuda, number_of_lanes_never_changes_a_result) {
 
 Test(cuda, goes_on_from_a_checkpoint_as_if_never_interrupted) {
   th_spec spec = spec_of("{" COMMON "\"dropout\": 0.2, \"validation_split\": 0.2}");
-  th_device device = rehearsal_device(64);
-  th_trainer *whole = trained_on_rehearsal(&spec, 64);
+  th_device device = device_with(64);
+  th_trainer *whole = trained_with(&spec, 64);
   th_trainer *first = trainer_on(&device, &spec);
   th_trainer *second = trainer_on(&device, &spec);
   th_team *team;
@@ -148,7 +161,7 @@ Test(cuda, goes_on_from_a_checkpoint_as_if_never_interrupted) {
 Test(cuda, tells_the_importance_that_the_processor_tells) {
   th_spec spec = spec_of("{" COMMON "\"importance\": true, \"validation_split\": 0.2}");
   th_data data = fixture_data();
-  th_trainer *trainers[] = {fixture_trainer(&spec, &data), trained_on_rehearsal(&spec, 64)};
+  th_trainer *trainers[] = {fixture_trainer(&spec, &data), trained_with(&spec, 64)};
   char *importances[2];
   fixture_finish(trainers[0]);
   for (int i = 0; i < 2; i++) {
@@ -190,9 +203,9 @@ static float *logits_on(const th_device *device, const th_buffer *model, const t
 
 Test(cuda, predicts_as_the_processor_does) {
   th_spec spec = spec_of("{" COMMON "\"standardize\": true}");
-  th_device cpu, gpu = rehearsal_device(64);
+  th_device cpu, gpu = device_with(64);
   cr_assert_eq(th_device_open("cpu", &cpu), TH_OK);
-  th_trainer *trainer = trained_on_rehearsal(&spec, 64);
+  th_trainer *trainer = trained_with(&spec, 64);
   th_buffer model, card;
   cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
   th_data data = fixture_data();
