@@ -66,6 +66,14 @@ TH_HOST_DEVICE uint32_t th_dropout_threshold(double probability) {
 }
 
 /**
+ * The number of a layer in the counters of dropout, where hidden layers have their own, from 0:
+ * what goes up from recurrent layer `cell` at a time of its window, both below 2^15.
+ */
+TH_HOST_DEVICE uint32_t th_dropout_recurrent(uint32_t cell, uint32_t time) {
+  return (cell + 1) << 16 | time;
+}
+
+/**
  * The 16 bits that decide about column 8·block + lane of a layer, for the row'th row of a step's
  * batch: the column is dropped if they are below the threshold.
  *

@@ -129,6 +129,10 @@ static th_error recurrent_judge(const th_spec *spec) {
                    "window is %u and recurrent none: only recurrent layers see a window; set "
                    "recurrent to lstm or gru",
                    spec->window);
+  if (is_recurrent && spec->importance)
+    return th_fail(TH_ERR_USAGE,
+                   "importance is true and the net recurrent: a value exchanged in one row would "
+                   "stand in the windows of others; set importance to false, or recurrent to none");
   return TH_OK;
 }
 

@@ -51,6 +51,10 @@ static uint64_t round_up(uint64_t count, uint64_t whole) {
   return (count + whole - 1) / whole * whole;
 }
 
+static uint32_t clamp_u32(uint32_t count, uint32_t least, uint32_t most) {
+  return count < least ? least : count > most ? most : count;
+}
+
 /* Those of the embedding. */
 static uint64_t table_numbers(const th_engine *engine) {
   return (uint64_t)engine->model->groups * engine->spec->embedding;
@@ -63,6 +67,7 @@ static void dense_init(th_engine *engine, const th_layer *layer, uint32_t times)
                       .times = times,
                       .vectors = 1};
   engine->parameter_count = dense->linear.biases + dense->linear.output_stride;
+  engine->row_flops += 2.0 * times * (layer->inputs + 1.0) * layer->outputs;
   if (dense->linear.is_wide) engine->slice_rows = TH_SLICE_ROWS_WIDE;
 }
 
@@ -74,11 +79,25 @@ static void hidden_init(th_engine *engine, uint32_t l) {
 }
 
 static void net_init(th_engine *engine) {
-  engine->slice_rows = TH_SLICE_ROWS;
-  for (uint32_t l = 0; l < engine->model->layer_count; l++) {
-    dense_init(engine, &engine->model->layers[l], 1);
+  const th_model *model = engine->model;
+  uint32_t window = engine->spec->window;
+  engine->slice_rows = model->cell_count > 0 ? TH_SLICE_ROWS_RECURRENT : TH_SLICE_ROWS;
+  for (uint32_t l = 0; l < model->layer_count; l++) {
+    dense_init(engine, &model->layers[l], 1);
     if (l < engine->spec->hidden_count) hidden_init(engine, l);
   }
+  for (uint32_t c = 0; c < model->cell_count; c++) {
+    dense_init(engine, &model->cells[c].input, window);
+    dense_init(engine, &model->cells[c].state, window);
+  }
+  engine->evaluate_rows = TH_EVALUATE_ROWS;
+  if (model->cell_count > 0)
+    engine->evaluate_rows =
+        clamp_u32(TH_EVALUATE_WINDOW_ROWS / window, TH_LOSS_ROWS, TH_EVALUATE_ROWS);
+  engine->recurrent_drop = (th_nonlinearity){
+      .drop_threshold = th_dropout_threshold(engine->spec->dropout),
+      .keep = (th_real)(1.0 - engine->spec->dropout),
+  };
   engine->embedding = engine->parameter_count;
   engine->parameter_count += round_up(table_numbers(engine), TH_PANEL);
 }
@@ -145,7 +164,7 @@ static void blocks_allocate(th_engine *engine) {
 /* What the way back to the embedding needs. */
 static void embedding_allocate(th_engine *engine, uint64_t batch_rows) {
   if (engine->model->groups == 0) return;
-  th_dense *first = &engine->denses[0];
+  th_dense *first = &engine->denses[th_engine_first(engine) - engine->denses];
   uint32_t width = first->linear.input_stride;
   engine->input_deltas = reals(engine, batch_rows * first->times, width);
   if (!first->linear.is_wide) first->transposed = reals(engine, first->linear.outputs, width);
@@ -175,6 +194,7 @@ static void training_allocate(th_engine *engine, uint64_t batch_rows) {
   if (moments > 1) engine->moment2 = reals(engine, count, 1);
   for (uint32_t l = 0; l < engine->spec->hidden_count; l++)
     hidden_allocate_training(engine, l, batch_rows);
+  th_recurrent_training_allocate(engine, batch_rows);
   embedding_allocate(engine, batch_rows);
   blocks_allocate(engine);
 }
@@ -195,6 +215,7 @@ static void forward_allocate(th_engine *engine, uint64_t rows) {
   for (uint32_t l = 0; l < engine->model->layer_count; l++)
     engine->denses[l].inputs = reals(engine, rows, engine->denses[l].linear.input_stride);
   for (uint32_t l = 0; l < engine->spec->hidden_count; l++) hidden_allocate(engine, l, rows);
+  th_recurrent_forward_allocate(engine, rows);
   if (engine->model->groups > 0)
     engine->groups = th_engine_array(engine, rows, 1, sizeof *engine->groups);
 }
@@ -230,12 +251,16 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
   return a < b ? a : b;
 }
 
+/* Of a batch that is trained on or evaluated. The losses are taken of whole groups of rows. */
+static uint64_t rows_at_once(const th_engine *engine, uint64_t batch_rows) {
+  uint64_t others = engine->data->rows - engine->training_rows;
+  uint64_t evaluated = min_u64(others, engine->evaluate_rows);
+  return round_up(batch_rows > evaluated ? batch_rows : evaluated, TH_LOSS_ROWS);
+}
+
 static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   const th_spec *spec = plan->spec;
-  if (plan->model->cell_count > 0)
-    return th_fail(TH_ERR_USAGE, "recurrent is not trained by the CPU engine yet");
   uint64_t batch_rows = min_u64(spec->batch_size, plan->training_rows);
-  uint64_t evaluate_rows = min_u64(plan->data->rows - plan->training_rows, TH_EVALUATE_ROWS);
   th_engine *made = calloc(1, sizeof *made);
   if (made == NULL) goto no_memory;
   *made = (th_engine){
@@ -254,9 +279,8 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
       .training_rows = plan->training_rows,
   };
   net_init(made);
-  /* The losses are taken of whole groups of rows. */
-  uint64_t rows = batch_rows > evaluate_rows ? batch_rows : evaluate_rows;
-  rows = round_up(rows, TH_LOSS_ROWS);
+  uint64_t rows = rows_at_once(made, batch_rows);
+  if (rows * th_engine_first(made)->times > INT32_MAX) goto too_long;
   rule_init(made);
   forward_allocate(made, rows);
   if (plan->training_rows > 0) training_allocate(made, batch_rows);
@@ -264,12 +288,19 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   *engine = made;
   return TH_OK;
 
+too_long:
+  engine_destroy(made);
+  return th_fail(TH_ERR_USAGE,
+                 "batch_size is %u and window %u: a step would go over more than %d rows; make one "
+                 "of them smaller",
+                 spec->batch_size, spec->window, INT32_MAX);
 no_memory:
   engine_destroy(made);
   return th_fail(TH_ERR_SYSTEM,
                  "no memory for a net of %" PRIu64
-                 " parameters with batches of %u rows of %u; make the net or the batch smaller",
-                 plan->model->parameters, spec->batch_size, plan->data->width);
+                 " parameters with batches of %u rows of %u and a window of %u; make the net, the "
+                 "batch or the window smaller",
+                 plan->model->parameters, spec->batch_size, plan->data->width, spec->window);
 }
 
 static void array_read(const th_engine *engine, const th_real *array, th_real *copy) {

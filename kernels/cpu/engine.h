@@ -13,6 +13,10 @@
 #define th_slice_gather TH_REAL_SYMBOL(th_slice_gather)
 #define th_batch_scale TH_REAL_SYMBOL(th_batch_scale)
 #define th_slice_loss TH_REAL_SYMBOL(th_slice_loss)
+#define th_recurrent_forward_allocate TH_REAL_SYMBOL(th_recurrent_forward_allocate)
+#define th_recurrent_training_allocate TH_REAL_SYMBOL(th_recurrent_training_allocate)
+#define th_recurrent_forward TH_REAL_SYMBOL(th_recurrent_forward)
+#define th_recurrent_backward TH_REAL_SYMBOL(th_recurrent_backward)
 #define th_embedding_enter TH_REAL_SYMBOL(th_embedding_enter)
 #define th_embedding_differentiate TH_REAL_SYMBOL(th_embedding_differentiate)
 #define th_slice_logits_copy TH_REAL_SYMBOL(th_slice_logits_copy)
@@ -30,9 +34,11 @@
 #define th_norm_gradient TH_REAL_SYMBOL(th_norm_gradient)
 
 /* All are constants, never a function of the number of threads: they fix the order of all sums.
- * Rows of a slice: what a small net takes through all its layers in the cache; more for a net with
- * a wide layer, because the BLAS repacks the weights for every slice. */
+ * Rows of a slice: what a small net takes through all its layers in the cache; fewer for a
+ * recurrent net, whose rows are windows of work each; more for a net with a wide layer, because the
+ * BLAS repacks the weights for every slice. */
 #define TH_SLICE_ROWS 64
+#define TH_SLICE_ROWS_RECURRENT 16
 #define TH_SLICE_ROWS_WIDE 128
 #define TH_SLICE_ROWS_MAX 128
 /* Inputs of a block: whole tiles of kernels/cpu/product.h, and so few that two threads can share a
@@ -44,6 +50,8 @@
 
 /* Enough slices for 8 cores or more, and less memory than any data set of that many rows. */
 #define TH_EVALUATE_ROWS 1024
+/* Rows of their windows, so that memory does not grow with these. */
+#define TH_EVALUATE_WINDOW_ROWS 65536
 
 /** What a block is a part of. */
 typedef enum th_block_kind {
@@ -105,6 +113,19 @@ typedef struct th_hidden {
   uint8_t *kept; /**< [rows, output_stride], with dropout */
 } th_hidden;
 
+/** A recurrent layer beside its two linear ones. The outputs of these are the gates in one array,
+ * then the gradient at the products; the state's inputs are [times + 1, rows, stride]. */
+typedef struct th_recurrence {
+  th_real *memories; /**< [times + 1, rows, stride] the cell states of an LSTM, NULL of a GRU */
+  th_real *products; /**< [rows, gates] the state's, of the time under way; of an LSTM likewise */
+  /** For training. At the outputs: [times, rows, stride] from the layer above; NULL of the last. */
+  th_real *output_deltas;
+  th_real *state_deltas; /**< [rows, stride] at the time under way; first, from the stack */
+  th_real *memory_deltas; /**< [rows, stride] likewise */
+  th_real *carried; /**< [rows, stride] through the state's product from the time after */
+  uint8_t *kept; /**< [times, rows, stride] with dropout; of the last layer the last time's alone */
+} th_recurrence;
+
 #define TH_DENSES_MAX (TH_MODEL_LAYERS_MAX + 2 * TH_RECURRENT_LAYERS_MAX)
 #define TH_ARRAYS_MAX 1024
 
@@ -123,10 +144,15 @@ struct th_engine {
   const float *row_weights; /**< [rows] of the data set; NULL: all 1 */
   const double *training_shares, *validation_shares; /**< th_engine_plan's */
 
-  /** The stack's layers first. The last one's deltas begin as its logits. */
+  /** The stack's layers first, whose last one's deltas begin as its logits. Then two of each
+   * recurrent layer: from its inputs, and from its state. */
   th_dense denses[TH_DENSES_MAX];
   uint32_t dense_count;
   th_hidden hidden[TH_HIDDEN_LAYERS_MAX];
+  th_recurrence recurrences[TH_RECURRENT_LAYERS_MAX];
+  th_nonlinearity recurrent_drop; /**< dropout alone */
+  double row_flops; /**< a multiplication and an addition a weight and row of a batch */
+  uint32_t evaluate_rows; /**< at once */
 
   uint32_t *groups; /**< [rows] of the batch; NULL without an embedding */
   /** [times, rows, input_stride] of the first layer: the gradient at the net's inputs, which
@@ -171,7 +197,8 @@ static inline const th_dense *th_engine_last(const th_engine *engine) {
 
 /** The layer that the features enter, and with them the numbers of the embedding. */
 static inline const th_dense *th_engine_first(const th_engine *engine) {
-  return &engine->denses[0];
+  bool is_recurrent = engine->model->cell_count > 0;
+  return &engine->denses[is_recurrent ? engine->model->layer_count : 0];
 }
 
 /** Whether hidden layers are normalized; without any there is nothing to do either way. */
@@ -227,8 +254,22 @@ void th_slice_find(const th_batch *batch, th_slice slice, uint32_t *rows);
 /** Send for the rows that the next batch will have in this place. */
 void th_slice_look_ahead(const th_batch *batch, th_slice slice);
 
-/** Copy rows into the batch. @param rows  [slice.rows] of the data set. */
+/** Copy rows into the batch, each with its window. @param rows  [slice.rows] of the data set. */
 void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows);
+
+/* ---- kernels/cpu/engine_recurrent.c ---- */
+
+/** Take the arrays of the recurrent layers, and those that only training needs. A net without such
+ * layers needs none. @param rows  of a batch, at most. */
+void th_recurrent_forward_allocate(th_engine *engine, uint64_t rows);
+void th_recurrent_training_allocate(th_engine *engine, uint64_t rows);
+
+/** From the windows of the slice to the inputs of the stack. */
+void th_recurrent_forward(const th_batch *batch, th_slice slice);
+
+/** From the gradient at the stack's inputs, in the last layer's state_deltas, to that at the
+ * products of all layers and, if anybody wants it, at the net's inputs. */
+void th_recurrent_backward(const th_batch *batch, th_slice slice);
 
 /* ---- kernels/cpu/engine_embedding.c: numbers learnt for each group ---- */
 

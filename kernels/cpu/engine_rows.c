@@ -49,16 +49,40 @@ static void features_enter(const th_engine *engine, uint32_t row, th_real *value
   for (uint32_t c = 0; c < data->width; c++) values[c] = (values[c] - shift[c]) * scale[c];
 }
 
-void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows) {
+/* How many rows before this one are in its window: those before it in its group without a gap. */
+static uint32_t rows_before(const th_engine *engine, uint32_t row) {
+  const int32_t *groups = engine->data->groups;
+  uint32_t most = th_engine_first(engine)->times - 1;
+  if (row < most) most = row;
+  uint32_t count = 0;
+  while (count < most && (groups == NULL || groups[row - count - 1] == groups[row])) count++;
+  return count;
+}
+
+/* The oldest row comes first. What a window lacks at its beginning enters as zeros, beside the
+ * numbers of the row's own group. */
+static void window_enter(const th_batch *batch, uint32_t place, uint32_t row) {
   const th_engine *engine = batch->engine;
   const th_dense *first = th_engine_first(engine);
-  uint32_t stride = first->linear.input_stride;
-  th_real *values = first->inputs + (size_t)slice.first * stride;
-  for (uint32_t i = 0; i < slice.rows; i++, values += stride) {
-    features_enter(engine, rows[i], values);
-    if (engine->groups == NULL) continue;
-    uint32_t group = (uint32_t)engine->data->groups[rows[i]];
-    engine->groups[slice.first + i] = group;
-    th_embedding_enter(engine, group, values + engine->model->width);
+  uint32_t width = engine->model->width;
+  uint32_t before = rows_before(engine, row);
+  for (uint32_t t = 0; t < first->times; t++) {
+    uint32_t age = first->times - 1 - t;
+    th_real *values =
+        first->inputs + ((size_t)t * batch->rows + place) * first->linear.input_stride;
+    if (age <= before)
+      features_enter(engine, row - age, values);
+    else
+      memset(values, 0, width * sizeof *values);
+    if (engine->groups != NULL) th_embedding_enter(engine, engine->groups[place], values + width);
+  }
+}
+
+void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows) {
+  const th_engine *engine = batch->engine;
+  for (uint32_t i = 0; i < slice.rows; i++) {
+    uint32_t place = slice.first + i;
+    if (engine->groups != NULL) engine->groups[place] = (uint32_t)engine->data->groups[rows[i]];
+    window_enter(batch, place, rows[i]);
   }
 }

@@ -39,7 +39,10 @@ static void layer_forward(const th_batch *batch, th_slice slice, uint32_t l) {
   bool is_last = l == engine->model->layer_count - 1;
   th_real *result = (is_last ? dense->deltas : engine->hidden[l].values) +
                     slice_start(slice, linear->output_stride);
-  if (l > 0) layer_activate(batch, slice, l - 1);
+  if (l > 0)
+    layer_activate(batch, slice, l - 1);
+  else
+    th_recurrent_forward(batch, slice);
   th_linear_forward(linear, engine->loops, slice.rows,
                     dense->inputs + slice_start(slice, linear->input_stride), engine->parameters,
                     result);
@@ -72,7 +75,9 @@ static void layer_differentiate(const th_batch *batch, th_slice slice, uint32_t 
 
 /* Where the gradient at a layer's inputs goes; NULL where nothing below learns. */
 static th_real *deltas_below(const th_engine *engine, uint32_t l) {
-  return l > 0 ? engine->denses[l - 1].deltas : engine->input_deltas;
+  if (l > 0) return engine->denses[l - 1].deltas;
+  uint32_t cells = engine->model->cell_count;
+  return cells > 0 ? engine->recurrences[cells - 1].state_deltas : engine->input_deltas;
 }
 
 /* From the gradient that layer_differentiate left to that of the layer below. */
@@ -91,7 +96,10 @@ static void layer_backward(const th_batch *batch, th_slice slice, uint32_t l) {
   if (!is_last && engine->hidden[l].skips)
     engine->loops->add((uint64_t)slice.rows * linear->input_stride, below,
                        engine->hidden[l].passed + start, below);
-  if (l > 0) layer_differentiate(batch, slice, l - 1);
+  if (l > 0)
+    layer_differentiate(batch, slice, l - 1);
+  else
+    th_recurrent_backward(batch, slice);
 }
 
 /* One slice goes through the whole net, untouched by other slices. */
@@ -299,7 +307,7 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
     batch.optimizer = th_optimizer_at(spec, rate_at(engine, batch.step), batch.step + 1);
     /* Forward and gradient cost a multiplication and an addition a parameter and row, backward
      * about as much. */
-    double flops = 2.0 * batch.rows * (double)engine->model->parameters;
+    double flops = batch.rows * engine->row_flops;
     rows_train(team, 2 * flops, &batch);
     engine->ahead_step = s + 1 < steps_in_epoch(engine) ? batch.step + 1 : 0;
     sums_collect(engine, th_slice_count(&batch), sums);
@@ -310,9 +318,13 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
 
 th_error th_engine_evaluate(th_engine *engine, th_team *team, uint32_t first, uint32_t count,
                             th_sums *sums, th_real *logits) {
-  th_batch batch = {.engine = engine, .first = first, .rows = count, .logits = logits};
   th_norm_recall(engine);
-  th_team_run(team, th_slice_count(&batch), slice_evaluate, &batch);
-  sums_collect(engine, th_slice_count(&batch), sums);
+  for (uint32_t done = 0; done < count; done += engine->evaluate_rows) {
+    th_batch batch = {.engine = engine, .first = first + done, .rows = count - done};
+    if (batch.rows > engine->evaluate_rows) batch.rows = engine->evaluate_rows;
+    if (logits != NULL) batch.logits = logits + (size_t)done * th_model_columns(engine->model);
+    th_team_run(team, th_slice_count(&batch), slice_evaluate, &batch);
+    sums_collect(engine, th_slice_count(&batch), sums);
+  }
   return TH_OK;
 }

@@ -3,6 +3,7 @@
 #include "kernels/cpu/loops.h"
 
 #include "kernels/activation.h"
+#include "kernels/cpu/cell_loops.h"
 #include "kernels/cpu/normalize.h"
 #include "kernels/cpu/product.h"
 
@@ -206,6 +207,15 @@ static void backward(const th_nonlinearity *f, uint64_t count, const th_real *va
   }
 }
 
+static void drop_backward(const th_nonlinearity *f, uint64_t count, const uint8_t *restrict kept,
+                          th_real *restrict deltas) {
+  th_real scale = 1 / f->keep;
+  for (uint64_t i = 0; i < count; i++) {
+    th_real passed = deltas[i] * scale;
+    deltas[i] = kept[i] ? passed : 0;
+  }
+}
+
 /* Beyond so many classes, the same column of TH_LOSS_ROWS rows no longer stays in the cache from
  * one loop over the classes to the next; then a row is long enough to be worked on alone. */
 #define SIDE_BY_SIDE_CLASSES_MAX 64
@@ -393,6 +403,9 @@ const th_loops TH_LOOPS = {
     .activate = activate,
     .drop = drop,
     .backward = backward,
+    .drop_backward = drop_backward,
+    .cell_forward = cell_forward,
+    .cell_backward = cell_backward,
     .losses = losses,
     .errors = errors,
     .normalize_rows = normalize_rows,

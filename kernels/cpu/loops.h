@@ -58,6 +58,24 @@ typedef struct th_dropout_place {
   uint32_t layer;
 } th_dropout_place;
 
+/**
+ * A recurrent layer at one time, for some rows (kernels/cell.h). Gates lie side by side, `width`
+ * numbers each; a row of them is padded at its end.
+ */
+typedef struct th_cell_step {
+  uint32_t rows, width;
+  uint32_t gates_stride, state_stride;
+  const th_real *input_biases, *state_biases; /**< one row of gates */
+  th_real *gates; /**< the input's products, then the gates, then the gradient at the products */
+  th_real *products; /**< the state's; a GRU keeps them, and then the gradient at them */
+  const th_real *states_before;
+  th_real *states;
+  const th_real *memories_before; /**< of an LSTM */
+  th_real *memories;
+  th_real *state_deltas; /**< backward: the gradient at the states, then past the products */
+  th_real *memory_deltas; /**< of an LSTM */
+} th_cell_step;
+
 /** Rows whose losses are taken side by side. */
 #define TH_LOSS_ROWS 16
 
@@ -99,6 +117,16 @@ typedef struct th_loops {
    */
   void (*backward)(const th_nonlinearity *f, uint64_t count, const th_real *values,
                    const th_real *slopes, const uint8_t *kept, th_real *deltas);
+
+  /** deltas[i] is 0 where it was dropped, else 1/keep of itself: backward through `drop` alone. */
+  void (*drop_backward)(const th_nonlinearity *f, uint64_t count, const uint8_t *kept,
+                        th_real *deltas);
+
+  /** Gates, memories and states from the products before them. */
+  void (*cell_forward)(th_recurrent_kind kind, const th_cell_step *step);
+
+  /** From the gradient at states and memories to that at the products and the memories before. */
+  void (*cell_backward)(th_recurrent_kind kind, const th_cell_step *step);
 
   /**
    * Turn logits into the gradient of the mean loss at them, and add up the losses.

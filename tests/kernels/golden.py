@@ -147,4 +147,5 @@ def main():
                 show(f"activation={activation}", numbers)
 
 
-main()
+if __name__ == "__main__":
+    main()

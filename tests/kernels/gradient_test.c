@@ -6,7 +6,7 @@
 
 #include "kernels/cpu/cpu.h"
 
-#define H 1e-6
+#define H 1e-5
 #define SMOOTH_ERROR_MAX 1e-7
 #define KINKED_ERROR_MAX 1e-6
 
@@ -384,4 +384,47 @@ Test(gradient, is_right_through_normalization_of_a_row_alone) {
   check_gradient(&spec, 3, 7, "a row alone");
   spec.normalization = TH_NORMALIZATION_BATCH;
   check_gradient(&spec, 3, 7, "a row alone");
+}
+
+static th_spec recurrent_spec(th_recurrent_kind kind, uint32_t layers, uint32_t window) {
+  th_spec spec = spec_of(TH_ACTIVATION_TANH, 0, 16);
+  spec.hidden_count = 1;
+  spec.recurrent = kind;
+  spec.recurrent_width = 5;
+  spec.recurrent_layers = layers;
+  spec.window = window;
+  return spec;
+}
+
+/* Windows of 5 and 7 rows are cut short where groups begin. */
+Test(gradient, is_right_of_recurrent_layers) {
+  for (th_recurrent_kind kind = TH_RECURRENT_LSTM; kind <= TH_RECURRENT_GRU; kind++)
+    for (uint32_t layers = 1; layers <= 3; layers++)
+      for (uint32_t window = 2; window <= 7; window += layers == 1 ? 1 : 5) {
+        th_spec spec = recurrent_spec(kind, layers, window);
+        check_gradient(&spec, 3, layers, kind == TH_RECURRENT_LSTM ? "lstm" : "gru");
+      }
+}
+
+Test(gradient, is_right_of_recurrent_layers_with_dropout_and_an_embedding) {
+  for (th_recurrent_kind kind = TH_RECURRENT_LSTM; kind <= TH_RECURRENT_GRU; kind++)
+    for (uint32_t layers = 1; layers <= 2; layers++) {
+      th_spec spec = recurrent_spec(kind, layers, 4);
+      spec.dropout = 0.3;
+      check_gradient(&spec, 3, ROWS / 16, "recurrent, dropout, last batch, of 6 rows");
+      spec.embedding = 3;
+      check_gradient(&spec, 3, 1, "recurrent, dropout, embedding");
+      spec.dropout = 0;
+      spec.hidden_count = 0;
+      check_gradient(&spec, 3, 0, "recurrent, embedding, no hidden layer");
+    }
+}
+
+Test(gradient, is_right_of_recurrent_layers_over_several_slices) {
+  for (th_recurrent_kind kind = TH_RECURRENT_LSTM; kind <= TH_RECURRENT_GRU; kind++) {
+    th_spec spec = recurrent_spec(kind, 2, 3);
+    spec.batch_size = 50;
+    spec.embedding = 2;
+    check_gradient(&spec, 3, 2, "recurrent, 50 rows");
+  }
 }

@@ -110,6 +110,16 @@ Test(memory, creating_a_trainer_survives_each_failure) {
   fail_each(create_trainer);
 }
 
+Test(memory, creating_a_recurrent_trainer_survives_each_failure) {
+  data = fixture_grouped_data();
+  spec.importance = false;
+  spec.embedding = 3;
+  spec.recurrent_layers = 2;
+  spec.window = 4;
+  for (spec.recurrent = TH_RECURRENT_LSTM; spec.recurrent <= TH_RECURRENT_GRU; spec.recurrent++)
+    fail_each(create_trainer);
+}
+
 static th_error take_result(void) {
   th_buffer file;
   th_buffer card;

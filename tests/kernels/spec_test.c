@@ -253,6 +253,15 @@ Test(spec, folds_are_judged) {
                "%s", th_error_text());
 }
 
+Test(spec, windows_are_of_recurrent_nets) {
+  assert_refused("{\"recurrent\": \"lstm\"}", "window is 1: make it larger");
+  assert_refused("{\"window\": 8}", "set recurrent to lstm or gru");
+  assert_refused(
+      "{\"recurrent\": \"gru\", \"window\": 8, \"importance\": true, "
+      "\"validation_split\": 0.2}",
+      "set importance to false");
+}
+
 Test(spec, set_takes_what_a_flag_would_say) {
   th_spec spec;
   th_spec_init(&spec);
