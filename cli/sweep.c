@@ -376,12 +376,30 @@ static th_error arguments_judge(const th_arguments *arguments) {
   return TH_OK;
 }
 
+/* A sweep run again trains what is not done, from the beginning: only a host keeps what it left. */
+static th_error mode_judge(const sweep_state *sweep) {
+  if (!th_host_is_local(&sweep->host)) return TH_OK;
+  for (uint32_t i = 0; i < sweep->grid.count; i++) {
+    th_spec spec;
+    const char *text = sweep->grid.trials[i].spec;
+    th_error error = th_spec_parse(text, strlen(text), &spec);
+    if (error != TH_OK) return error;
+    if (spec.checkpoint_epochs > 0)
+      return th_fail(TH_ERR_USAGE,
+                     "checkpoint_epochs is %u, and a sweep in local mode has no host to keep "
+                     "checkpoints: leave it out, or set USE_TRAINING_HOST_SERVICE=true",
+                     spec.checkpoint_epochs);
+  }
+  return TH_OK;
+}
+
 /* As with train: all that is wrong with the command line first, then the host, then the data. */
 static th_error sweep_prepare(sweep_state *sweep, const th_arguments *arguments) {
   th_error error = th_grid_read(arguments->file, &sweep->grid);
   if (error == TH_OK) error = arguments_judge(arguments);
   if (error == TH_OK) error = th_results_init(&sweep->results, &sweep->grid);
   if (error == TH_OK) error = th_host_open(&sweep->host);
+  if (error == TH_OK) error = mode_judge(sweep);
   if (error == TH_OK) error = dir_make(arguments->out_dir);
   if (error == TH_OK)
     error = th_dataset_read(arguments, TH_JOB_TRAIN, &sweep->display, &sweep->dataset);

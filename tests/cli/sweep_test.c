@@ -112,6 +112,11 @@ Test(sweep, every_combination_is_trained_as_if_alone) {
   sweep_all();
 }
 
+Test(sweep, has_no_place_for_checkpoints_in_local_mode) {
+  test_file_write("grid.json", "{\"grid\": {\"checkpoint_epochs\": [0, 2]}}");
+  assert_fails(test_trainhost(SWEEP), 64, "checkpoint_epochs is 2");
+}
+
 Test(sweep_host, every_combination_is_trained_as_if_alone_and_nothing_is_left) {
   sweep_all();
   test_run status = test_trainhost("status --json");
