@@ -88,6 +88,7 @@ static void data_upload(maker *m, const th_engine_plan *plan) {
     net->labels = device_copy(m, data->labels, data->rows, sizeof(int32_t));
   }
   net->row_weights = device_copy(m, data->weights, data->rows, sizeof(float));
+  if (net->embedding > 0) net->groups = device_copy(m, data->groups, data->rows, sizeof(int32_t));
   net->rows = device_copy(m, plan->rows, data->rows, sizeof(uint32_t));
   net->shift = device_copy(m, plan->shift, data->width, sizeof(float));
   net->scale = device_copy(m, plan->scale, data->width, sizeof(float));
@@ -114,6 +115,7 @@ static th_cuda_area areas_make(maker *m, uint32_t rows, uint32_t areas) {
   return (th_cuda_area){
       .rows_max = rows_max,
       .numbers = device_array(m, all * m->engine->net.area_width, sizeof(float)),
+      .columns = device_array(m, (uint64_t)m->engine->net.area_columns * areas, sizeof(float)),
       .rows = device_array(m, all, sizeof(uint32_t)),
       .shares = device_array(m, all, sizeof(float)),
       .judged = device_array(m, all, sizeof(th_sums)),
@@ -179,13 +181,8 @@ static void engine_destroy(th_engine *engine) {
 }
 
 static th_error plan_judge(const th_engine_plan *plan) {
-  const th_spec *spec = plan->spec;
-  if (spec->normalization == TH_NORMALIZATION_NONE && !spec->residual && plan->model->groups == 0 &&
-      plan->model->cell_count == 0)
-    return TH_OK;
-  return th_fail(TH_ERR_DEVICE,
-                 "normalization, residual, embedding and recurrent layers are "
-                 "trained by \"--device cpu\" only");
+  if (plan->model->cell_count == 0) return TH_OK;
+  return th_fail(TH_ERR_DEVICE, "recurrent layers are trained by \"--device cpu\" only");
 }
 
 static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
@@ -324,7 +321,7 @@ static th_error engine_read(const th_engine *engine, const th_engine_state *stat
   return why == NULL ? TH_OK : fail(engine, "give back a model", why);
 }
 
-static const char *array_write(th_engine *engine, const th_real *copy, float *array) {
+static const char *array_write(th_engine *engine, th_real *copy, float *array) {
   if (copy == NULL || array == NULL) return NULL;
   th_cuda_layout_write(&engine->net, engine->plan.model, copy, engine->staged);
   const char *why = engine->runtime->upload(engine->queue, array, engine->staged,

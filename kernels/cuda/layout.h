@@ -8,11 +8,12 @@
 /** Lay out a net, its pointers still NULL. @param training_rows  0: no step will be asked for. */
 th_cuda_net th_cuda_layout(const th_engine_plan *plan);
 
-/** Convert parameters from a model's order, and back. Padding is zero.
+/** Convert parameters from a model's order, and back; only the second array is written. Padding is
+ * zero.
  *  @param numbers  [net->parameters] as the device has them. */
-void th_cuda_layout_write(const th_cuda_net *net, const th_model *model, const float *parameters,
+void th_cuda_layout_write(const th_cuda_net *net, const th_model *model, float *parameters,
                           float *numbers);
-void th_cuda_layout_read(const th_cuda_net *net, const th_model *model, const float *numbers,
+void th_cuda_layout_read(const th_cuda_net *net, const th_model *model, float *numbers,
                          float *parameters);
 
 #endif

@@ -62,12 +62,11 @@ static __global__ void __launch_bounds__(TRAINING_THREADS, 1)
   }
   if (holds.area) job.area.numbers = free_shared;
   const th_lane lane = {threadIdx.x, blockDim.x};
-  const uint32_t phases = th_step_phases(&net);
   __syncthreads();
   for (uint32_t s = 0; s < training.count; s++) {
     const th_cuda_batch batch = th_training_batch(&training, s);
-    for (uint32_t phase = 0; phase < phases; phase++) {
-      th_step_run(&job, &batch, phase, lane);
+    for (uint32_t phase = 0; phase < net.step.count; phase++) {
+      th_phase_run(&job, &batch, net.step.phases[phase], lane);
       __syncthreads();
     }
   }
@@ -82,14 +81,12 @@ static __global__ void __launch_bounds__(JUDGING_THREADS, 4)
   net_copy(&net, judging.job.net);
   __syncthreads();
   const th_lane lane = {threadIdx.x, blockDim.x};
-  const uint32_t phases = th_judge_phases(&net);
   for (uint32_t g = blockIdx.x; g < groups; g += gridDim.x) {
     th_cuda_job job = th_judging_job(&judging, blockIdx.x, g);
     const th_cuda_batch batch = th_judging_batch(&judging, g);
-    float *logits = th_judging_logits(&judging, g);
     job.net = &net;
-    for (uint32_t phase = 0; phase < phases; phase++) {
-      th_judge_run(&job, &batch, logits, phase, lane);
+    for (uint32_t phase = 0; phase < net.judging.count; phase++) {
+      th_phase_run(&job, &batch, net.judging.phases[phase], lane);
       __syncthreads();
     }
   }

@@ -37,6 +37,7 @@ static th_data data_for(const th_spec *spec) {
   static float targets[FIXTURE_ROWS * TARGETS];
   static float weights[FIXTURE_ROWS];
   static int32_t halves[FIXTURE_ROWS];
+  static int32_t groups[FIXTURE_ROWS];
   th_data data = fixture_data();
   for (int r = 0; r < FIXTURE_ROWS; r++) {
     const float *features = data.features + (size_t)r * FIXTURE_WIDTH;
@@ -44,9 +45,11 @@ static th_data data_for(const th_spec *spec) {
     targets[r * TARGETS + 1] = 3 * features[2] * features[3];
     weights[r] = (float)(r % 4);
     halves[r] = data.labels[r] % 2;
+    groups[r] = r * 7 % 11;
   }
   if (strcmp(spec->name, "weighed") == 0) data.weights = weights;
   if (spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY) data.labels = halves;
+  data.groups = groups;
   if (!th_loss_is_regression(spec->loss)) return data;
   data.labels = NULL;
   data.targets = targets;
@@ -73,7 +76,7 @@ static th_trainer *trained_with(const th_spec *spec, uint32_t lanes) {
 #define COMMON "\"hidden\": [17, 10], \"batch_size\": 64, \"epochs\": 10, \"seed\": 3, "
 
 ParameterizedTestParameters(cuda, trains_as_the_processor_does) {
-  static char specs[][200] = {
+  static char specs[][240] = {
       "{" COMMON "\"activation\": \"relu\", \"optimizer\": \"sgd\", \"learning_rate\": 0.1}",
       "{" COMMON "\"activation\": \"tanh\", \"optimizer\": \"sgd\", \"momentum\": 0.9}",
       "{" COMMON "\"activation\": \"gelu\", \"optimizer\": \"adam\", \"weight_decay\": 0.001}",
@@ -90,14 +93,23 @@ ParameterizedTestParameters(cuda, trains_as_the_processor_does) {
       "{" COMMON "\"loss\": \"huber\", \"huber_delta\": 0.3, \"name\": \"weighed\"}",
       "{" COMMON "\"class_weights\": [1, 2, 3], \"name\": \"weighed\", \"validation_split\": 0.2}",
       "{" COMMON "\"loss\": \"binary_cross_entropy\", \"validation_split\": 0.2}",
+      "{" COMMON "\"normalization\": \"layer\", \"validation_split\": 0.2}",
+      "{" COMMON "\"normalization\": \"batch\", \"validation_split\": 0.2}",
+      "{" COMMON "\"normalization\": \"batch\", \"clip_norm\": 0.5, \"dropout\": 0.1}",
+      "{\"hidden\": [20, 9, 9], \"batch_size\": 64, \"epochs\": 10, \"residual\": true}",
+      "{\"hidden\": [20, 9, 9], \"batch_size\": 64, \"epochs\": 10, \"residual\": true, "
+      "\"normalization\": \"layer\", \"activation\": \"silu\"}",
+      "{" COMMON "\"embedding\": 3, \"validation_split\": 0.2}",
+      "{\"hidden\": [25, 9], \"batch_size\": 64, \"epochs\": 10, \"residual\": true, "
+      "\"embedding\": 5, \"normalization\": \"batch\", \"optimizer\": \"sgd\"}",
       "{" COMMON "\"shuffle\": false, \"schedule\": \"one_cycle\"}",
       "{\"hidden\": [], \"batch_size\": 600, \"epochs\": 100}",
       "{\"hidden\": [8], \"batch_size\": 1, \"epochs\": 1, \"folds\": 6}",
   };
-  return cr_make_param_array(char[200], specs, sizeof specs / sizeof *specs);
+  return cr_make_param_array(char[240], specs, sizeof specs / sizeof *specs);
 }
 
-ParameterizedTest(char fields[200], cuda, trains_as_the_processor_does) {
+ParameterizedTest(char fields[240], cuda, trains_as_the_processor_does) {
   th_spec spec = spec_of(fields);
   th_data data = data_for(&spec);
   th_trainer *expected = fixture_trainer(&spec, &data);

@@ -21,57 +21,37 @@ static const char *fails(void) {
 
 /* ---- kernels ---- */
 
-typedef void phase_function(void *user, uint32_t phase, th_lane lane);
-
 /* An order of the lanes that changes from phase to phase. */
-static void block_run(uint32_t phases, phase_function *run, void *user) {
-  for (uint32_t phase = 0; phase < phases; phase++) {
-    th_permutation order = th_permutation_draw(block_lanes, 1, 0, phase);
+static void block_run(const th_cuda_job *job, const th_cuda_batch *batch,
+                      const th_cuda_program *program) {
+  for (uint32_t p = 0; p < program->count; p++) {
+    th_permutation order = th_permutation_draw(block_lanes, 1, 0, p);
     for (uint32_t i = 0; i < block_lanes; i++) {
       th_lane lane = {.index = th_permutation_at(&order, i), .count = block_lanes};
-      run(user, phase, lane);
+      th_phase_run(job, batch, program->phases[p], lane);
     }
   }
-}
-
-typedef struct block_work {
-  th_cuda_job job;
-  th_cuda_batch batch;
-  float *logits;
-} block_work;
-
-static void step_phase(void *user, uint32_t phase, th_lane lane) {
-  const block_work *work = user;
-  th_step_run(&work->job, &work->batch, phase, lane);
-}
-
-static void judge_phase(void *user, uint32_t phase, th_lane lane) {
-  const block_work *work = user;
-  th_judge_run(&work->job, &work->batch, work->logits, phase, lane);
 }
 
 static const char *train(th_cuda_queue *queue, const th_cuda_training *training) {
   (void)queue;
   const char *why = fails();
-  if (why != NULL) return why;
-  for (uint32_t s = 0; s < training->count; s++) {
-    block_work work = {.job = training->job, .batch = th_training_batch(training, s)};
-    block_run(th_step_phases(training->job.net), step_phase, &work);
+  for (uint32_t s = 0; s < training->count && why == NULL; s++) {
+    th_cuda_batch batch = th_training_batch(training, s);
+    block_run(&training->job, &batch, &training->job.net->step);
   }
-  return NULL;
+  return why;
 }
 
 static const char *judge(th_cuda_queue *queue, const th_cuda_judging *judging) {
   (void)queue;
   const char *why = fails();
-  if (why != NULL) return why;
-  for (uint32_t s = 0; s * TH_CUDA_JUDGED_ROWS < judging->rows; s++) {
-    block_work work = {.job = th_judging_job(judging, s % judging->areas, s),
-                       .batch = th_judging_batch(judging, s),
-                       .logits = th_judging_logits(judging, s)};
-    block_run(th_judge_phases(work.job.net), judge_phase, &work);
+  for (uint32_t s = 0; s * TH_CUDA_JUDGED_ROWS < judging->rows && why == NULL; s++) {
+    th_cuda_job job = th_judging_job(judging, s % judging->areas, s);
+    th_cuda_batch batch = th_judging_batch(judging, s);
+    block_run(&job, &batch, &job.net->judging);
   }
-  return NULL;
+  return why;
 }
 
 /* ---- memory ---- */
