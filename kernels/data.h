@@ -25,9 +25,9 @@ typedef struct th_data {
 typedef struct th_data_facts {
   uint32_t classes; /**< one more than the largest label; 0 without labels */
   uint32_t groups; /**< one more than the largest group; 0 without groups */
-  /** "blake2b-256:…" over the bytes of the features, of the labels, and of targets, weights and
-   * groups, each after its name: "weights" and zeros is not "targets" and zeros. What is not there
-   * is left out. */
+  /** "blake2b-256:…" over the bytes of the features and of the labels, then of targets, weights and
+   * groups, each of these after its name, so that the same bytes as another array give another
+   * digest. What is not there is left out. */
   char digest[TH_DIGEST_TEXT_BYTES];
 } th_data_facts;
 

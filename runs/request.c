@@ -49,14 +49,18 @@ static th_error answers_judge(const th_run_request *request) {
     return th_fail(TH_ERR_DATA,
                    "labels and targets are both sent: a row has a class or numbers to come near "
                    "to; leave one of them out");
-  if (!has_targets && request->target_width != 0)
+  if (!has_labels && !has_targets)
     return th_fail(TH_ERR_DATA,
-                   "the targets are missing, but target_width is %u: send them, or make it 0",
-                   request->target_width);
-  if (!has_targets) return array_judge(request, TH_ARRAY_LABELS, 1);
-  if (request->target_width == 0)
-    return th_fail(TH_ERR_DATA, "target_width is 0, but there are targets; it must be at least 1");
-  return array_judge(request, TH_ARRAY_TARGETS, request->target_width);
+                   "labels and targets are both missing: to train or evaluate, send one of them");
+  return has_targets ? array_judge(request, TH_ARRAY_TARGETS, request->target_width)
+                     : array_judge(request, TH_ARRAY_LABELS, 1);
+}
+
+static th_error target_width_judge(const th_run_request *request) {
+  bool has_targets = request->array_bytes[TH_ARRAY_TARGETS] > 0;
+  if (has_targets == (request->target_width > 0)) return TH_OK;
+  return th_fail(TH_ERR_DATA, "target_width is %u, and targets are %s: it is 0 without them alone",
+                 request->target_width, has_targets ? "sent" : "not sent");
 }
 
 /* Without weights all rows count the same, and without groups they belong together. */
@@ -66,9 +70,10 @@ static th_error optional_judge(const th_run_request *request, th_array array) {
 
 static th_error data_judge(const th_run_request *request) {
   th_error error = shape_judge(request);
+  if (error == TH_OK) error = target_width_judge(request);
   if (error == TH_OK) error = array_judge(request, TH_ARRAY_FEATURES, request->width);
-  if (error == TH_OK && request->kind == TH_JOB_PREDICT) error = prediction_judge(request);
-  if (error == TH_OK && request->kind != TH_JOB_PREDICT) error = answers_judge(request);
+  if (error == TH_OK)
+    error = request->kind == TH_JOB_PREDICT ? prediction_judge(request) : answers_judge(request);
   if (error == TH_OK) error = optional_judge(request, TH_ARRAY_WEIGHTS);
   return error == TH_OK ? optional_judge(request, TH_ARRAY_GROUPS) : error;
 }

@@ -5,13 +5,14 @@
 #include "base/error.h"
 #include "shim/cargo.h"
 
+/* What would be ignored is a misunderstanding worth an error. */
 static th_error prediction_judge(const th_job_request *request) {
-  const char *unwanted = request->labels != NULL    ? "labels"
-                         : request->targets != NULL ? "targets"
-                         : request->weights != NULL ? "weights"
-                                                    : NULL;
-  if (unwanted == NULL) return TH_OK;
-  return th_fail(TH_ERR_USAGE, "%s are given to predict, which takes none: pass NULL", unwanted);
+  const th_cargo cargo = th_cargo_of(request);
+  for (th_array array = TH_ARRAY_LABELS; array <= TH_ARRAY_WEIGHTS; array++)
+    if (cargo.data[array] != NULL)
+      return th_fail(TH_ERR_USAGE, "%s are given to predict, which takes none: pass NULL",
+                     th_array_name(array));
+  return TH_OK;
 }
 
 /* What the rows are to come out as. Which of the two a loss wants is known where it is parsed. */

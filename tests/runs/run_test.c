@@ -148,7 +148,10 @@ Test(run, create_wants_labels_or_targets_and_not_both) {
   assert_refused(&request, TH_ERR_DATA, "target_width");
   request = small_request();
   request.target_width = 1;
-  assert_refused(&request, TH_ERR_DATA, "targets are missing");
+  assert_refused(&request, TH_ERR_DATA, "target_width is 1, and targets are not sent");
+  request = small_request();
+  request.array_bytes[TH_ARRAY_LABELS] = 0;
+  assert_refused(&request, TH_ERR_DATA, "labels and targets are both missing");
 }
 
 Test(run, a_prediction_takes_groups_and_nothing_to_compare_with) {
@@ -161,6 +164,8 @@ Test(run, a_prediction_takes_groups_and_nothing_to_compare_with) {
   request.array_bytes[TH_ARRAY_WEIGHTS] = 40;
   assert_refused(&request, TH_ERR_DATA, "no weights");
   request.array_bytes[TH_ARRAY_WEIGHTS] = 0;
+  request.target_width = 1;
+  assert_refused(&request, TH_ERR_DATA, "target_width");
   request.array_bytes[TH_ARRAY_TARGETS] = 40;
   assert_refused(&request, TH_ERR_DATA, "no targets");
 }
