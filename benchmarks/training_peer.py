@@ -3,13 +3,12 @@ epoch and prints the samples a second. Data, net and optimizer are those of the 
 
 Usage: training_peer.py CASE THREADS FILE ROWS WIDTH
 """
-import os
 import sys
-import time
 import warnings
 
 import numpy
 import torch
+from peer import serve
 from torch import nn
 
 NETS = {
@@ -84,24 +83,6 @@ class Loop:
             correct += (logits.argmax(1) == y).sum().item()
 
 
-def seconds(way, features, labels):
-    start = time.perf_counter()
-    way.epoch(features, labels)
-    return time.perf_counter() - start
-
-
-def fastest(ways, features, labels):
-    """Of those that work here, after an epoch to warm up (and to compile)."""
-    taken = []
-    for way in ways:
-        try:
-            seconds(way, features, labels)
-            taken.append((min(seconds(way, features, labels) for _ in range(3)), way))
-        except Exception as error:  # whatever a missing compiler makes of it
-            print(f"PyTorch, {way.name}: left out: {type(error).__name__}", file=sys.stderr)
-    return min(taken, key=lambda pair: pair[0])[1]
-
-
 def main():
     case, threads, path, rows, width = sys.argv[1:]
     rows, width = int(rows), int(width)
@@ -121,11 +102,8 @@ def main():
     else:
         ways = [Tight(model, batch_size, compiled, count)
                 for compiled in (False, True) for count in sorted(counts)]
-    way = fastest(ways, features, labels)
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    print(f"{torch.__version__}, {way.name}", file=answers)
-    for _ in sys.stdin:
-        print(rows / seconds(way, features, labels), file=answers)
+    work = {way.name: lambda way=way: way.epoch(features, labels) for way in ways}
+    serve(torch.__version__, work, rows)
 
 
 main()
