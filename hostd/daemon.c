@@ -198,20 +198,27 @@ static uint64_t memory_available(void) {
   return (uint64_t)info.freeram * info.mem_unit;
 }
 
+/* Jobs in progress at once, unless the options say otherwise: one for each thread, but enough that
+ * several users see theirs go on. */
+#define ACTIVE_MIN 8
+
 static th_error jobs_open(th_daemon *daemon) {
   const th_options *options = daemon->options;
-  uint32_t threads = options->threads != 0 ? options->threads : daemon->device.threads;
-  daemon->device.threads = threads;
+  th_device *device = &daemon->device;
+  if (options->threads != 0) device->threads = options->threads;
+  uint32_t active_max = options->active_max;
+  if (active_max == 0) active_max = device->threads < ACTIVE_MIN ? ACTIVE_MIN : device->threads;
   th_job_limits limits = {
       .jobs_max = options->jobs_max,
       /* The other half is for models, moments and everybody else. */
       .data_bytes_max =
           options->data_bytes_max != 0 ? options->data_bytes_max : memory_available() / 2,
   };
-  th_error error = th_scheduler_create(threads, options->active_max, &daemon->scheduler);
+  th_error error =
+      th_scheduler_create(device->threads, device->threads_each, active_max, &daemon->scheduler);
   if (error == TH_OK)
-    error = th_jobs_open(&daemon->store, &daemon->device, daemon->scheduler, &limits,
-                         daemon->poke.fd, &daemon->jobs);
+    error = th_jobs_open(&daemon->store, device, daemon->scheduler, &limits, daemon->poke.fd,
+                         &daemon->jobs);
   return error;
 }
 

@@ -13,8 +13,8 @@ typedef struct th_options {
   const char *state_dir;
   mode_t socket_mode;
   gid_t socket_gid; /**< (gid_t)-1: leave the group as it is */
-  uint32_t threads; /**< 0: every core this process may run on */
-  uint32_t active_max;
+  uint32_t threads; /**< 0: as many as the device says */
+  uint32_t active_max; /**< 0: one for each thread, and more if they are few */
   uint32_t sessions_max;
   uint32_t jobs_max;
   uint64_t data_bytes_max; /**< 0: half of the memory that is available at start */

@@ -26,8 +26,6 @@ th_error th_device_open(const char *name, th_device *device) {
   }
   if (!is_cuda(name))
     return th_fail(TH_ERR_USAGE, "unknown device \"%s\": it is cpu, cuda or cuda:N", name);
-  /* The processor drives a GPU: how many threads may do so is its to say. */
-  th_cpu_open(device);
   uint32_t index = name[4] == '\0' ? 0 : (uint32_t)strtoul(name + 5, NULL, 10);
   return th_cuda_open(name, index, device);
 }

@@ -16,7 +16,8 @@ typedef struct th_device {
   const struct th_backend *backend; /**< its table of operations */
   const struct th_cuda_runtime *cuda; /**< of a GPU, else NULL */
   uint32_t index; /**< N of "cuda:N" */
-  uint32_t threads; /**< cores this process may run on (CPU) */
+  uint32_t threads; /**< that train on it: one a core, or a job on each multiprocessor of a GPU */
+  uint32_t threads_each; /**< that a job can use */
   char name[TH_DEVICE_NAME_BYTES_MAX]; /**< for people: "cpu: AMD EPYC, 2 cores, AVX-512, Cooperlake
                                           BLAS" */
 } th_device;

@@ -25,7 +25,7 @@ typedef struct scheduler_seat {
 } scheduler_seat;
 
 struct th_scheduler {
-  uint32_t threads;
+  uint32_t threads, threads_each;
   uint32_t active_max;
 
   pthread_mutex_t lock;
@@ -104,7 +104,8 @@ static uint32_t seat_take(th_scheduler *scheduler) {
 static uint32_t seat_share(const th_scheduler *scheduler, uint32_t seat) {
   uint32_t threads = scheduler->threads, runs = scheduler->active_count;
   if (runs >= threads) return 1;
-  return threads / runs + (seat < threads % runs ? 1 : 0);
+  uint32_t share = threads / runs + (seat < threads % runs ? 1 : 0);
+  return share < scheduler->threads_each ? share : scheduler->threads_each;
 }
 
 /* ---- the workers ---- */
@@ -324,7 +325,8 @@ static th_error thread_start(pthread_t *thread, void *(*work)(void *), th_schedu
 
 static th_error threads_start(th_scheduler *scheduler) {
   for (uint32_t i = 0; i < scheduler->worker_count; i++) {
-    uint32_t size = (scheduler->threads + i) / (i + 1);
+    uint32_t share = (scheduler->threads + i) / (i + 1);
+    uint32_t size = share < scheduler->threads_each ? share : scheduler->threads_each;
     th_error error = th_team_create(size, &scheduler->seats[i].team);
     if (error != TH_OK) return error;
   }
@@ -338,14 +340,16 @@ static th_error threads_start(th_scheduler *scheduler) {
   return error;
 }
 
-th_error th_scheduler_create(uint32_t threads, uint32_t active_max, th_scheduler **created) {
-  th_check(threads > 0 && active_max > 0);
+th_error th_scheduler_create(uint32_t threads, uint32_t threads_each, uint32_t active_max,
+                             th_scheduler **created) {
+  th_check(threads > 0 && threads_each > 0 && active_max > 0);
   th_scheduler *scheduler = calloc(1, sizeof *scheduler);
   if (scheduler == NULL) return th_fail_errno(TH_ERR_SYSTEM, "cannot allocate a scheduler");
   pthread_mutex_init(&scheduler->lock, NULL);
   pthread_cond_init(&scheduler->keeper_wake, NULL);
   pthread_cond_init(&scheduler->worker_wake, NULL);
   scheduler->threads = threads;
+  scheduler->threads_each = threads_each;
   scheduler->active_max = active_max;
   scheduler->added_end = &scheduler->added;
   uint32_t count = threads < active_max ? threads : active_max;

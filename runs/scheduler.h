@@ -12,11 +12,14 @@ typedef struct th_scheduler th_scheduler;
  * Start the training threads: one a core. One run alone is given them all; several share them out.
  * One thread more keeps the queue. All sleep while there is nothing to do, and none takes signals.
  *
- * @param threads     cores to use, at least 1.
- * @param active_max  runs in progress at once, at least 1; the others are queued, with a position.
+ * @param threads       cores to use, at least 1; or runs that a device can drive at once.
+ * @param threads_each  that a run can use, at least 1.
+ * @param active_max    runs in progress at once, at least 1; the others are queued, with a
+ * position.
  * @return TH_OK; TH_ERR_SYSTEM.
  */
-th_error th_scheduler_create(uint32_t threads, uint32_t active_max, th_scheduler **scheduler);
+th_error th_scheduler_create(uint32_t threads, uint32_t threads_each, uint32_t active_max,
+                             th_scheduler **scheduler);
 
 /**
  * Put a run, completely received, in its owner's queue.

@@ -33,7 +33,8 @@ void th_cpu_open(th_device *device) {
   openblas_set_num_threads(1);
   char processor[48];
   processor_name(processor, sizeof processor);
-  *device = (th_device){.backend = &th_cpu_backend, .threads = cores_allowed()};
+  uint32_t cores = cores_allowed();
+  *device = (th_device){.backend = &th_cpu_backend, .threads = cores, .threads_each = UINT32_MAX};
   snprintf(device->name, sizeof device->name, "cpu: %s, %u core%s, %s, %.16s BLAS", processor,
            device->threads, device->threads == 1 ? "" : "s", th_loops_choose()->name,
            openblas_get_corename());

@@ -35,8 +35,11 @@ th_error th_cuda_open(const char *name, uint32_t index, th_device *device) {
   if (error != TH_OK) return error;
   const char *why = runtime->describe(index, &facts);
   if (why != NULL) return fail_open(name, why);
-  *device = (th_device){
-      .backend = &th_cuda_backend, .cuda = runtime, .index = index, .threads = device->threads};
+  *device = (th_device){.backend = &th_cuda_backend,
+                        .cuda = runtime,
+                        .index = index,
+                        .threads = facts.multiprocessors,
+                        .threads_each = 1};
   snprintf(device->name, sizeof device->name, "cuda:%u: %.40s, %u SMs, %u GiB", index, facts.name,
            facts.multiprocessors, (unsigned)(facts.memory_bytes >> 30));
   return TH_OK;

@@ -110,7 +110,10 @@ static cudaError_t attribute(uint32_t device, cudaDeviceAttr which, int *value) 
 
 static const char *describe(uint32_t device, th_cuda_facts *facts) {
   cudaDeviceProp properties;
-  cudaError_t error = cudaSetDevice((int)device);
+  /* Threads that wait for their jobs sleep: there are more of them than cores. */
+  cudaError_t error = cudaInitDevice((int)device, cudaDeviceScheduleBlockingSync,
+                                     cudaInitDeviceFlagsAreValid);
+  if (error == cudaSuccess) error = cudaSetDevice((int)device);
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, (int)device);
   if (error == cudaSuccess) error = cudaMemGetInfo(&facts->free_bytes, &facts->memory_bytes);
   if (error != cudaSuccess) return name_of(error);

@@ -35,7 +35,8 @@ static th_error session_start(th_way_session *session) {
   if (session->event_fd < 0) return th_fail_errno(TH_ERR_SYSTEM, "cannot make an eventfd");
   th_error error = th_device_open("cpu", &session->device);
   if (error != TH_OK) return error;
-  return th_scheduler_create(session->device.threads, JOBS_ACTIVE_MAX, &session->scheduler);
+  return th_scheduler_create(session->device.threads, session->device.threads_each, JOBS_ACTIVE_MAX,
+                             &session->scheduler);
 }
 
 /* There is no socket to find, so the path means nothing here. */

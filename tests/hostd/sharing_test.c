@@ -26,7 +26,7 @@ static void setup(void) {
   cr_assert_not_null(mkdtemp(dir));
   cr_assert_eq(th_store_open(dir, &store), TH_OK, "%s", th_error_text());
   cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_scheduler_create(2, 4, &scheduler), TH_OK);
+  cr_assert_eq(th_scheduler_create(2, 2, 4, &scheduler), TH_OK);
   const th_job_limits limits = {.jobs_max = CELLS, .data_bytes_max = 1 << 20};
   int poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   cr_assert_eq(th_jobs_open(&store, &device, scheduler, &limits, poke_fd, &jobs), TH_OK);

@@ -52,7 +52,7 @@ static void keep(void *user, th_run *run, th_outcome *outcome, const th_progress
 /* Train to the end. @return the model, which is the run's. */
 static const th_buffer *run_train(th_run *run, struct witness *witness) {
   th_scheduler *scheduler;
-  cr_assert_eq(th_scheduler_create(2, 1, &scheduler), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_scheduler_create(2, 2, 1, &scheduler), TH_OK, "%s", th_error_text());
   th_scheduler_add(scheduler, run, 0);
   witness_wait_over(witness);
   th_scheduler_destroy(scheduler);
@@ -143,7 +143,7 @@ Test(run_checkpoint, is_what_a_stopped_training_ends_with) {
   witness.act_user = &calls;
   witness.saver = stop;
   th_scheduler *scheduler;
-  cr_assert_eq(th_scheduler_create(1, 1, &scheduler), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_scheduler_create(1, 1, 1, &scheduler), TH_OK, "%s", th_error_text());
   th_run *run = run_make(1, TH_JOB_TRAIN, ENDLESS, &data, NULL, &witness);
   th_scheduler_add(scheduler, run, 0);
   witness_wait_over(&witness);

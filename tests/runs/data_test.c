@@ -204,7 +204,7 @@ Test(data, shared_ones_train_to_the_same_model_as_ones_own) {
   struct witness witnesses[SHARERS];
   th_run *runs[SHARERS];
   th_scheduler *scheduler;
-  cr_assert_eq(th_scheduler_create(2, 3, &scheduler), TH_OK);
+  cr_assert_eq(th_scheduler_create(2, 2, 3, &scheduler), TH_OK);
   th_run_request request = own_request();
   th_run *owner = create(1, &request, NULL);
   request = sharing_request(owner);
@@ -233,7 +233,7 @@ Test(data, a_prediction_shares_data_and_leaves_their_labels) {
   struct witness witness;
   witness_init(&witness);
   th_scheduler *scheduler;
-  cr_assert_eq(th_scheduler_create(1, 1, &scheduler), TH_OK);
+  cr_assert_eq(th_scheduler_create(1, 1, 1, &scheduler), TH_OK);
   th_run_request request = own_request();
   th_run *owner = create(1, &request, NULL);
   request = sharing_request(owner);

@@ -131,7 +131,7 @@ th_buffer model_train(const char *spec, const struct set *set, uint32_t threads)
   struct witness witness;
   witness_init(&witness);
   th_scheduler *scheduler;
-  cr_assert_eq(th_scheduler_create(threads, 1, &scheduler), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_scheduler_create(threads, threads, 1, &scheduler), TH_OK, "%s", th_error_text());
   th_run *run = run_make(1, TH_JOB_TRAIN, spec, set, NULL, &witness);
   th_scheduler_add(scheduler, run, 0);
   witness_wait_over(&witness);

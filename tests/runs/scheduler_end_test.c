@@ -33,7 +33,7 @@ static struct set data;
 
 static th_scheduler *scheduler_make(uint32_t threads, uint32_t active_max) {
   th_scheduler *scheduler;
-  cr_assert_eq(th_scheduler_create(threads, active_max, &scheduler), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_scheduler_create(threads, threads, active_max, &scheduler), TH_OK, "%s", th_error_text());
   set_fill(&data);
   return scheduler;
 }
@@ -52,7 +52,7 @@ Test(scheduler_end, create_fails_cleanly_at_every_thread) {
   for (int n = 1; failures == n - 1; n++) {
     th_scheduler *scheduler = NULL;
     thread_fails_at = n;
-    th_error error = th_scheduler_create(3, 3, &scheduler);
+    th_error error = th_scheduler_create(3, 3, 3, &scheduler);
     thread_fails_at = 0;
     if (error == TH_OK) {
       th_scheduler_destroy(scheduler);

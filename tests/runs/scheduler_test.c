@@ -18,7 +18,7 @@ static struct set data;
 
 static th_scheduler *scheduler_make(uint32_t threads, uint32_t active_max) {
   th_scheduler *scheduler;
-  cr_assert_eq(th_scheduler_create(threads, active_max, &scheduler), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_scheduler_create(threads, threads, active_max, &scheduler), TH_OK, "%s", th_error_text());
   set_fill(&data);
   return scheduler;
 }
@@ -215,7 +215,7 @@ Test(scheduler, the_queue_is_fair_between_owners_and_in_order_within_one) {
 
 static void assert_fails(const char *spec, th_error wanted, const char *word) {
   th_scheduler *scheduler;
-  cr_assert_eq(th_scheduler_create(2, 2, &scheduler), TH_OK);
+  cr_assert_eq(th_scheduler_create(2, 2, 2, &scheduler), TH_OK);
   struct witness witness;
   th_run *run = run_add(scheduler, 1, 0, spec, &witness);
   witness_wait_over(&witness);
