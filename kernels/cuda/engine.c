@@ -123,6 +123,16 @@ static th_cuda_area areas_make(maker *m, uint32_t rows, uint32_t areas) {
   };
 }
 
+/* Tiles of the gradient, or of a layer's products over the batch. */
+static uint64_t tiles_widest(const th_cuda_net *net, uint32_t rows) {
+  uint64_t widest = net->tiles;
+  for (uint32_t l = 0; l < net->layer_count; l++) {
+    uint64_t across = net->layers[l].output_stride / TH_TILE;
+    if (th_tiles_over(rows) * across > widest) widest = th_tiles_over(rows) * across;
+  }
+  return widest;
+}
+
 static void training_make(maker *m, const th_engine_plan *plan, th_cuda_job *job) {
   const th_cuda_net *net = &m->engine->net;
   uint64_t count = net->parameters;
@@ -131,6 +141,7 @@ static void training_make(maker *m, const th_engine_plan *plan, th_cuda_job *job
   if (net->moments > 1) job->state.moment2 = device_array(m, count, sizeof(float));
   m->engine->training.state_numbers = count * (1 + net->moments);
   m->engine->training.area_numbers = (size_t)net->area_width * th_tiles_over(rows) * TH_TILE;
+  m->engine->training.tiles_widest = tiles_widest(net, rows);
   if (net->clip_norm > 0) {
     job->state.gradients = device_array(m, count, sizeof(float));
     job->state.tile_squares = device_array(m, net->tiles, sizeof(double));

@@ -1,5 +1,6 @@
 /* The kernels, and CUDA's runtime behind kernels/cuda/runtime.h. A library of its own, which a
  * process loads when a GPU is asked for. */
+#include <cooperative_groups.h>
 #include <cuda_runtime.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,25 @@ static __global__ void __launch_bounds__(TRAINING_THREADS, 1)
   let_go(given.moment2, job.state.moment2, net.parameters);
 }
 
+/* The same by all blocks of a grid: a net too large for one, or a batch with work for many. */
+static __global__ void __launch_bounds__(TRAINING_THREADS, 1)
+    train_grid_kernel(const __grid_constant__ th_cuda_training training) {
+  __shared__ th_cuda_net net;
+  const cooperative_groups::grid_group grid = cooperative_groups::this_grid();
+  const th_lane lane = {blockIdx.x * blockDim.x + threadIdx.x, gridDim.x * blockDim.x};
+  th_cuda_job job = training.job;
+  net_copy(&net, training.job.net);
+  __syncthreads();
+  job.net = &net;
+  for (uint32_t s = 0; s < training.count; s++) {
+    const th_cuda_batch batch = th_training_batch(&training, s);
+    for (uint32_t phase = 0; phase < net.step.count; phase++) {
+      th_phase_run(&job, &batch, net.step.phases[phase], lane);
+      grid.sync();
+    }
+  }
+}
+
 static __global__ void __launch_bounds__(JUDGING_THREADS, 4)
     judge_kernel(const __grid_constant__ th_cuda_judging judging, uint32_t groups) {
   __shared__ th_cuda_net net;
@@ -97,6 +117,7 @@ static __global__ void __launch_bounds__(JUDGING_THREADS, 4)
 struct th_cuda_queue {
   int device;
   int shared_bytes; /* that a block may have beside its static memory */
+  int grid_blocks; /* that can wait for each other */
   cudaStream_t stream;
 };
 
@@ -136,12 +157,24 @@ static cudaError_t shared_allow(th_cuda_queue *queue) {
                               queue->shared_bytes);
 }
 
+static cudaError_t grid_measure(th_cuda_queue *queue) {
+  int multiprocessors = 0, each = 0;
+  cudaError_t error = attribute((uint32_t)queue->device, cudaDevAttrMultiProcessorCount,
+                                &multiprocessors);
+  if (error == cudaSuccess)
+    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, train_grid_kernel,
+                                                          TRAINING_THREADS, 0);
+  queue->grid_blocks = multiprocessors * each;
+  return error;
+}
+
 static const char *queue_open(uint32_t device, th_cuda_queue **queue) {
   th_cuda_queue *made = (th_cuda_queue *)calloc(1, sizeof *made);
   if (made == NULL) return "cudaErrorMemoryAllocation";
   made->device = (int)device;
   cudaError_t error = cudaSetDevice(made->device);
   if (error == cudaSuccess) error = shared_allow(made);
+  if (error == cudaSuccess) error = grid_measure(made);
   if (error == cudaSuccess)
     error = cudaStreamCreateWithFlags(&made->stream, cudaStreamNonBlocking);
   if (error == cudaSuccess)
@@ -207,11 +240,30 @@ static held choose_held(const th_cuda_training *training, size_t shared_bytes, s
   return holds;
 }
 
+/* Blocks that find work in the widest phase. A barrier of a grid costs about as much as a block
+ * computes in some dozen tiles a thread, so that up to these it is left alone. */
+#define TILES_EACH 32
+
+static uint32_t blocks_useful(const th_cuda_queue *queue, const th_cuda_training *training) {
+  uint64_t blocks = training->tiles_widest / (TILES_EACH * TRAINING_THREADS);
+  uint64_t most = (uint64_t)queue->grid_blocks;
+  return (uint32_t)(blocks < most ? blocks : most);
+}
+
+static cudaError_t train_by_grid(th_cuda_queue *queue, const th_cuda_training *training,
+                                 uint32_t blocks) {
+  void *arguments[] = {(void *)training};
+  return cudaLaunchCooperativeKernel((const void *)train_grid_kernel, blocks, TRAINING_THREADS,
+                                     arguments, 0, queue->stream);
+}
+
 static const char *train(th_cuda_queue *queue, const th_cuda_training *training) {
   size_t bytes;
   held holds = choose_held(training, (size_t)queue->shared_bytes, &bytes);
+  uint32_t blocks = blocks_useful(queue, training);
   cudaError_t error = cudaSetDevice(queue->device);
   if (error != cudaSuccess) return name_of(error);
+  if (blocks > 1) return name_of(train_by_grid(queue, training, blocks));
   train_kernel<<<1, TRAINING_THREADS, bytes, queue->stream>>>(*training, holds);
   return name_of(cudaGetLastError());
 }

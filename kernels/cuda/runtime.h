@@ -27,7 +27,7 @@ typedef struct th_cuda_facts {
   size_t memory_bytes, free_bytes;
 } th_cuda_facts;
 
-/** Steps to be trained by one block of threads. */
+/** Steps to be trained, by a block of threads or by a grid of them. */
 typedef struct th_cuda_training {
   th_cuda_job job;
   th_permutation order; /**< of the epoch */
@@ -37,6 +37,7 @@ typedef struct th_cuda_training {
   uint64_t step; /**< of `first`, over the whole training */
   size_t state_numbers; /**< parameters and moments together */
   size_t area_numbers;
+  uint64_t tiles_widest; /**< of the phase that has most */
 } th_cuda_training;
 
 /** Rows per block that are judged together. */
