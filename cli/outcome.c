@@ -1,6 +1,7 @@
 #include "cli/outcome.h"
 
 #include <inttypes.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,23 +103,11 @@ th_error th_outcome_tell(const th_host *host, uint64_t job, const th_result *res
 
 /* ---- what cannot be written ---- */
 
-/* The directory of a file; where temporary files go for NULL. */
-static int directory_of(const char *file, const char **directory) {
-  const char *slash = file != NULL ? strrchr(file, '/') : NULL;
-  const char *temporary = getenv("TMPDIR");
-  if (file == NULL)
-    *directory = temporary != NULL && temporary[0] != '\0' ? temporary : "/tmp";
-  else
-    *directory = slash != NULL ? file : ".";
-  return slash != NULL ? (int)(slash - file) : (int)strlen(*directory);
-}
-
 /* Under a name that no other process takes. */
-static bool is_written_beside(th_result *result, const char *out, const char *file,
-                              char path[PATH_MAX]) {
-  const char *directory, *slash = strrchr(out, '/');
-  int bytes = directory_of(file, &directory);
-  int written = snprintf(path, PATH_MAX, "%.*s/trainhost-%d-%s", bytes, directory, (int)getpid(),
+static bool is_written_into(const char *directory, th_result *result, const char *out,
+                            char path[PATH_MAX]) {
+  const char *slash = strrchr(out, '/');
+  int written = snprintf(path, PATH_MAX, "%s/trainhost-%d-%s", directory, (int)getpid(),
                          slash != NULL ? slash + 1 : out);
   return written > 0 && written < PATH_MAX && th_outcome_write(result, path) == TH_OK;
 }
@@ -126,10 +115,13 @@ static bool is_written_beside(th_result *result, const char *out, const char *fi
 /* What took hours to train must not be lost for want of room on one of several disks. */
 static th_error model_rescue(th_result *result, th_error error, const char *out,
                              const char *checkpoint) {
-  char why[TH_ERROR_TEXT_BYTES_MAX], path[PATH_MAX];
+  char why[TH_ERROR_TEXT_BYTES_MAX], path[PATH_MAX], beside[PATH_MAX];
+  const char *temporary = getenv("TMPDIR");
+  if (temporary == NULL || temporary[0] == '\0') temporary = "/tmp";
+  snprintf(beside, sizeof beside, "%s", checkpoint != NULL ? checkpoint : "");
   strcpy(why, th_error_text());
-  if ((checkpoint != NULL && is_written_beside(result, out, checkpoint, path)) ||
-      is_written_beside(result, out, NULL, path))
+  if ((checkpoint != NULL && is_written_into(dirname(beside), result, out, path)) ||
+      is_written_into(temporary, result, out, path))
     return th_fail(error, "%.300s; it is in %s instead", why, path);
   return th_fail(error, "%.300s; nor could it be written anywhere else: %s", why, th_error_text());
 }
