@@ -1,5 +1,4 @@
 /* Embeddings and recurrent layers against PyTorch (golden_recurrent.py). */
-#define GOLDEN_PARAMETERS 814
 #include "golden.h"
 
 /* Built once for each width (tests/kernels/CMakeLists.txt). */
