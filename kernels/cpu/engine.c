@@ -180,7 +180,7 @@ static void hidden_allocate_training(th_engine *engine, uint32_t l, uint64_t bat
   if (!th_activation_tells_slope(hidden->f.kind)) hidden->slopes = reals(engine, batch_rows, width);
   if (hidden->f.drop_threshold > 0)
     hidden->kept = th_engine_array(engine, batch_rows, width, sizeof *hidden->kept);
-  bool teaches_below = l > 0 || engine->model->groups > 0;
+  bool teaches_below = l > 0 || engine->model->groups > 0 || engine->model->cell_count > 0;
   if (hidden->skips && teaches_below) hidden->passed = reals(engine, batch_rows, width);
   if (th_engine_is_normalized(engine)) th_norm_allocate_training(engine, l, batch_rows);
 }

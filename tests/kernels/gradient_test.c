@@ -327,34 +327,51 @@ Test(gradient, is_right_for_rows_that_weigh) {
 
 /* Three layers of which the second and, where the first is as wide as the features, the first are
  * residual. */
-static void check_layers(th_normalization normalization, bool residual, double dropout) {
+static void check_layers(th_normalization normalization, bool residual) {
   for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SILU; a++) {
-    th_spec spec = spec_of(a, dropout, 16);
+    th_spec spec = spec_of(a, 0, 16);
     spec.normalization = normalization;
     spec.residual = residual;
     spec.hidden_count = 3;
     spec.hidden[0] = spec.hidden[1] = a % 2 == 0 ? WIDTH : 7;
     spec.hidden[2] = 5;
     check_gradient(&spec, 3, 1, "second batch");
+    spec.dropout = 0.2;
     check_gradient(&spec, 3, ROWS / 16, "last batch, of 6 rows");
   }
 }
 
 Test(gradient, is_right_through_normalization_by_layer) {
-  check_layers(TH_NORMALIZATION_LAYER, false, 0);
-  check_layers(TH_NORMALIZATION_LAYER, false, 0.2);
+  check_layers(TH_NORMALIZATION_LAYER, false);
+  check_layers(TH_NORMALIZATION_LAYER, true);
 }
 
 Test(gradient, is_right_through_normalization_by_batch) {
-  check_layers(TH_NORMALIZATION_BATCH, false, 0);
-  check_layers(TH_NORMALIZATION_BATCH, false, 0.2);
+  check_layers(TH_NORMALIZATION_BATCH, false);
+  check_layers(TH_NORMALIZATION_BATCH, true);
 }
 
 Test(gradient, is_right_through_residual_layers) {
-  check_layers(TH_NORMALIZATION_NONE, true, 0);
-  check_layers(TH_NORMALIZATION_NONE, true, 0.2);
-  check_layers(TH_NORMALIZATION_LAYER, true, 0.2);
-  check_layers(TH_NORMALIZATION_BATCH, true, 0.2);
+  check_layers(TH_NORMALIZATION_NONE, true);
+}
+
+/* The first layer's inputs learn, too: they are states of a recurrent layer, or an embedding beside
+ * the features. */
+Test(gradient, is_right_below_normalized_residual_layers) {
+  for (th_normalization n = TH_NORMALIZATION_NONE; n <= TH_NORMALIZATION_BATCH; n++) {
+    th_spec spec = spec_of(TH_ACTIVATION_TANH, 0.2, 16);
+    spec.normalization = n;
+    spec.residual = true;
+    spec.embedding = 3;
+    spec.hidden[0] = WIDTH + 3;
+    check_gradient(&spec, 3, 1, "an embedding below");
+    spec.embedding = 0;
+    spec.recurrent = TH_RECURRENT_GRU;
+    spec.recurrent_layers = 1;
+    spec.window = 3;
+    spec.hidden[0] = spec.recurrent_width = 5;
+    check_gradient(&spec, 3, ROWS / 16, "a recurrent layer below");
+  }
 }
 
 Test(gradient, is_right_through_normalization_over_several_slices) {
