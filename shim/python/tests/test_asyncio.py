@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -179,6 +180,36 @@ def test_closing_an_adapter_wakes_who_waits(host: Host, data: Data) -> None:
             await waiter
 
     run(main())
+
+
+def test_to_close_is_to_end_the_session_whoever_remembers_it(host: Host, data: Data) -> None:
+    """Errors keep the frames that they passed through; those must not keep the session."""
+    errors: list[BaseException] = []
+
+    async def main() -> None:
+        adapter = host.open()
+        job = adapter.train(*data, ENDLESS)
+        for wait in (job, asyncio.to_thread(job.wait, 0.01)):
+            try:
+                await asyncio.wait_for(wait, 0.05)
+            except TimeoutError as error:
+                errors.append(error)
+        waiter = asyncio.ensure_future(adapter.wait())
+        await asyncio.sleep(0.01)
+        waiter.cancel()
+        adapter.close()
+        errors.extend(await asyncio.gather(waiter, return_exceptions=True))
+
+    gc.disable()
+    try:
+        run(main())
+        with host.open() as other:
+            end = time.monotonic() + 5
+            while len(other.sessions()) > 1:
+                assert time.monotonic() < end, other.sessions()
+    finally:
+        gc.enable()
+    assert len(errors) == 3
 
 
 def test_one_loop_after_another_but_not_two_at_once(adapter: trainhost.Adapter, data: Data) -> None:

@@ -51,7 +51,13 @@ class Bell:
     def close(self) -> None:
         """Wake whoever waits, to find the adapter closed. May be called on any thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._ring)
+            self._loop.call_soon_threadsafe(self._end)
+        else:
+            self._adapter = None
+
+    def _end(self) -> None:
+        self._ring()
+        self._adapter = None
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop is self._loop:

@@ -63,7 +63,12 @@ class Job:
         return self._number
 
     def handle(self) -> Any:
-        """The job in C; a UsageError if it was closed."""
+        """
+        The job in C; a UsageError if it was closed.
+
+        To be asked for within the call of C: a variable would live on in the traceback of an error,
+        and with it the session.
+        """
         if self._handle is None:
             raise UsageError(f"the handle of job {self._number} was closed: attach to it again")
         return self._handle
@@ -75,10 +80,9 @@ class Job:
         :raises HostStalledError: the host stopped in the middle of writing it.
         """
         newest = ffi.new("th_progress *")
-        handle = self.handle()
         with self._progress:
             for _ in range(PROGRESS_READS_MAX):
-                code = lib.th_job_progress(handle, newest)
+                code = lib.th_job_progress(self.handle(), newest)
                 if code != lib.TH_ERR_AGAIN:
                     check(code)
                     return read(Progress, newest)
@@ -95,7 +99,6 @@ class Job:
         :raises HostStalledError: its heartbeat stood still.
         """
         event = ffi.new("th_event *")
-        handle = self.handle()
         end = None if timeout is None else time.monotonic() + timeout
         with self._reading():
             while True:
@@ -103,7 +106,7 @@ class Job:
                     SIGNAL_CHECK_S if end is None else min(SIGNAL_CHECK_S, end - time.monotonic())
                 )
                 # At least a nanosecond, as 0 means not to wait, which is no error and has no text.
-                code = lib.th_job_next(handle, event, max(1, int(left * 1e9)))
+                code = lib.th_job_next(self.handle(), event, max(1, int(left * 1e9)))
                 if code != lib.TH_ERR_TIMEOUT:
                     check(code)
                     return read(Event, event)
