@@ -177,7 +177,7 @@ static json_t *whole_make(const grid_plan *plan, const th_trial *trial) {
   return NULL;
 }
 
-static th_error spec_make(const grid_plan *plan, th_trial *trial, bool *by_accuracy) {
+static th_error spec_make(const grid_plan *plan, th_trial *trial, th_grid *grid) {
   json_t *whole = whole_make(plan, trial);
   char *text = whole != NULL ? json_dumps(whole, JSON_COMPACT) : NULL;
   json_decref(whole);
@@ -186,20 +186,20 @@ static th_error spec_make(const grid_plan *plan, th_trial *trial, bool *by_accur
   th_buffer formatted = {0};
   th_error error = th_spec_parse(text, strlen(text), &spec);
   free(text);
-  if (error == TH_OK) error = th_spec_format(&spec, &formatted);
+  if (error != TH_OK) return error;
+  grid->by_accuracy &= spec.early_stopping_monitor == TH_MONITOR_ACCURACY;
+  grid->is_regression &= th_loss_is_regression(spec.loss);
+  error = th_spec_format(&spec, &formatted);
   trial->spec = formatted.data;
-  *by_accuracy = error == TH_OK && spec.early_stopping_monitor == TH_MONITOR_ACCURACY;
   return error;
 }
 
 static th_error trial_make(const grid_plan *plan, size_t index, th_grid *grid) {
   th_trial *trial = &grid->trials[index];
-  bool by_accuracy = false;
   th_error error = fields_choose(plan, index, trial);
   if (error == TH_OK) error = label_make(trial->fields, trial->label);
   if (error != TH_OK) return error;
-  error = spec_make(plan, trial, &by_accuracy);
-  grid->by_accuracy &= by_accuracy;
+  error = spec_make(plan, trial, grid);
   if (error != TH_ERR_USAGE) return error;
   return th_fail(error, "%s: combination %zu (%s): %s", plan->path, index + 1, trial->label,
                  th_error_text());
@@ -225,7 +225,7 @@ static th_error trials_make(const grid_plan *plan, th_grid *grid) {
   if (error != TH_OK) return error;
   grid->trials = calloc(count, sizeof *grid->trials);
   if (grid->trials == NULL) return fail_memory();
-  grid->by_accuracy = true;
+  grid->by_accuracy = grid->is_regression = true;
   while (grid->count < count && error == TH_OK) error = trial_make(plan, grid->count++, grid);
   return error;
 }

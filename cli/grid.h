@@ -35,6 +35,7 @@ typedef struct th_grid {
   th_setting *settings; /**< in the order of their first combinations */
   uint32_t setting_count;
   bool by_accuracy; /**< all combinations say that the best epoch is told by accuracy */
+  bool is_regression; /**< all combinations are, and what is called accuracy is R² */
 } th_grid;
 
 /**

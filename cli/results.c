@@ -36,6 +36,10 @@ double th_row_number(const th_row *row, const char *key) {
   return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
+const char *th_results_score_word(const th_results *results) {
+  return results->grid->is_regression ? "      R²" : "accuracy";
+}
+
 /* What is told of a row: its place in the grid, and then what came of it, which is taken over. */
 static th_error row_set(th_results *results, uint32_t index, th_row_state state, json_t *rest) {
   th_row *row = &results->rows[index];
@@ -119,11 +123,12 @@ static void line_print(const th_results *results, const th_row *row) {
     fprintf(stderr, "%s\n", json_string_value(json_object_get(row->json, "message")));
     return;
   }
-  fprintf(stderr, "loss %s  accuracy %s", th_words_score(th_row_number(row, "loss")).text,
+  const char *word = results->grid->is_regression ? "R²" : "accuracy";
+  fprintf(stderr, "loss %s  %s %s", th_words_score(th_row_number(row, "loss")).text, word,
           th_words_score(th_row_number(row, "accuracy")).text);
   if (!isnan(th_row_number(row, "validation_loss")))
-    fprintf(stderr, "  validation loss %s  accuracy %s",
-            th_words_score(th_row_number(row, "validation_loss")).text,
+    fprintf(stderr, "  validation loss %s  %s %s",
+            th_words_score(th_row_number(row, "validation_loss")).text, word,
             th_words_score(th_row_number(row, "validation_accuracy")).text);
   fprintf(stderr, "  %.1f s\n", th_row_number(row, "seconds"));
 }
@@ -172,8 +177,8 @@ static th_error rows_print(const th_results *results, bool tells_all) {
   const th_row **sorted = rows_sort(results, &count);
   if (sorted == NULL) return fail_memory();
   if (tells_all)
-    th_output_text("%6s  %10s  %10s  %8s  %8s  %s\n", "number", "val. loss", "loss", "accuracy",
-                   "seconds", "combination");
+    th_output_text("%6s  %10s  %10s  %s  %8s  %s\n", "number", "val. loss", "loss",
+                   th_results_score_word(results), "seconds", "combination");
   for (uint32_t i = 0; i < count; i++) {
     const char *label = results->grid->trials[sorted[i]->number - 1].label;
     if (sorted[i]->state == TH_ROW_FAILED)

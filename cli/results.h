@@ -48,6 +48,9 @@ th_error th_results_failed(th_results *results, uint32_t index, th_error error);
 /** What a row says under a key; NaN if nothing, or no number. */
 double th_row_number(const th_row *row, const char *key);
 
+/** The word for what cards call accuracy, eight columns wide. Static. */
+const char *th_results_score_word(const th_results *results);
+
 /** How many rows are in that state. */
 uint32_t th_results_count(const th_results *results, th_row_state state);
 

@@ -153,8 +153,9 @@ static void one_print(const summary *one) {
 th_error th_summary_print(const th_results *results) {
   summary *summaries = summaries_make(results);
   if (summaries == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for the settings of a sweep");
-  th_output_text("%9s  %18s  %18s  %18s  %8s  %s\n", "done", "val. loss", "loss", "accuracy",
-                 "seconds", "setting: mean ± deviation over folds and seeds");
+  th_output_text("%9s  %18s  %18s  %10s%s  %8s  %s\n", "done", "val. loss", "loss", "",
+                 th_results_score_word(results), "seconds",
+                 "setting: mean ± deviation over folds and seeds");
   for (uint32_t i = 0; i < results->grid->setting_count; i++) one_print(&summaries[i]);
   free(summaries);
   return TH_OK;

@@ -78,13 +78,18 @@ typedef union raw_numbers {
   double f64[BLOCK_NUMBERS];
 } raw_numbers;
 
+/* Words of numbers of any type: the compiler must not think that a float is none of them. */
+typedef uint16_t __attribute__((may_alias)) any_u16;
+typedef uint32_t __attribute__((may_alias)) any_u32;
+typedef uint64_t __attribute__((may_alias)) any_u64;
+
 static void bytes_swap(void *numbers, uint32_t count, uint8_t bytes) {
-  uint16_t *words = numbers;
-  uint32_t *longs = numbers;
-  uint64_t *quads = numbers;
-  for (uint32_t i = 0; bytes == 2 && i < count; i++) words[i] = bswap_16(words[i]);
-  for (uint32_t i = 0; bytes == 4 && i < count; i++) longs[i] = bswap_32(longs[i]);
-  for (uint32_t i = 0; bytes == 8 && i < count; i++) quads[i] = bswap_64(quads[i]);
+  any_u16 *twos = numbers;
+  any_u32 *fours = numbers;
+  any_u64 *eights = numbers;
+  for (uint32_t i = 0; bytes == 2 && i < count; i++) twos[i] = bswap_16(twos[i]);
+  for (uint32_t i = 0; bytes == 4 && i < count; i++) fours[i] = bswap_32(fours[i]);
+  for (uint32_t i = 0; bytes == 8 && i < count; i++) eights[i] = bswap_64(eights[i]);
 }
 
 static th_error block_read(const th_array_file *array, const th_array_source *source,

@@ -246,6 +246,18 @@ Test(sweep, text_sums_up_folds_and_lists_combinations_only_when_asked_to) {
   test_run_free(&run);
 }
 
+Test(sweep, a_regression_is_told_by_its_r2) {
+  test_file_write("grid.json",
+                  "{\"spec\": {\"loss\": \"mean_squared_error\", \"epochs\": 2}, \"seeds\": 2}");
+  test_run run = test_trainhost("sweep grid.json --data x.npy --targets y.idx --out-dir out --all");
+  cr_assert_eq(run.exit_status, 0, "%s", run.err);
+  assert_holds(run.out, "R²");
+  assert_holds(run.err, "  R² ");
+  cr_assert_null(strstr(run.out, "accuracy"), "%s", run.out);
+  cr_assert_null(strstr(run.err, "accuracy"), "%s", run.err);
+  test_run_free(&run);
+}
+
 static ino_t file_number(const char *path) {
   struct stat status;
   cr_assert_eq(stat(path, &status), 0, "%s", path);
