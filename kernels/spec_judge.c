@@ -7,6 +7,11 @@ static th_error layers_judge(const th_spec *spec) {
                    "activation lists %u and hidden %u layers: name one activation for all layers, "
                    "or one for each",
                    spec->activation_count, spec->hidden_count);
+  if (spec->normalization == TH_NORMALIZATION_BATCH && spec->batch_size == 1)
+    return th_fail(
+        TH_ERR_USAGE,
+        "normalization is \"batch\" and batch_size 1: a row alone has no deviation; make "
+        "batch_size larger, or set normalization to \"layer\"");
   return TH_OK;
 }
 

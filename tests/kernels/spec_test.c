@@ -253,6 +253,13 @@ Test(spec, folds_are_judged) {
                "%s", th_error_text());
 }
 
+Test(spec, normalization_by_batch_needs_batches) {
+  assert_refused("{\"normalization\": \"batch\", \"batch_size\": 1}", "set normalization to");
+  th_spec spec;
+  cr_assert_eq(parse("{\"normalization\": \"layer\", \"batch_size\": 1}", &spec), TH_OK, "%s",
+               th_error_text());
+}
+
 Test(spec, windows_are_of_recurrent_nets) {
   assert_refused("{\"recurrent\": \"lstm\"}", "window is 1: make it larger");
   assert_refused("{\"window\": 8}", "set recurrent to lstm or gru");

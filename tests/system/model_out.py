@@ -41,15 +41,39 @@ def safetensors(path):
     return tensors, metadata
 
 
-def logits(tensors, features):
-    """nn.Sequential of Linear and ReLU; Dropout is the identity here."""
-    names = sorted((n for n in tensors if n.endswith(".weight")), key=lambda n: int(n.split(".")[0]))
-    for i, name in enumerate(names):
-        weight, bias = tensors[name], tensors[name.replace("weight", "bias")]
-        features = features @ weight.T + bias
-        if i + 1 < len(names):
-            features = np.maximum(features, 0)
-    return features
+def normalized(values, norm):
+    """nn.BatchNorm1d in evaluation mode, or nn.LayerNorm, which has no running statistics."""
+    mean = norm.get("running_mean", values.mean(1, keepdims=True))
+    variance = norm.get("running_var", values.var(1, keepdims=True))
+    return (values - mean) / np.sqrt(variance + np.float32(1e-5)) * norm["weight"] + norm["bias"]
+
+
+def layers_of(tensors):
+    """A linear module of each layer, and what normalizes it; modules are in the file's order."""
+    modules = {}
+    for name, tensor in tensors.items():
+        module, array = name.rsplit(".", 1)
+        modules.setdefault(module, {})[array] = tensor
+    layers = []
+    for module in modules.values():
+        if module["weight"].ndim == 2:
+            layers.append((module, []))
+        else:
+            layers[-1][1].append(module)
+    return layers
+
+
+def logits(tensors, spec, features):
+    """Layers with ReLU, the last one without; Dropout is the identity here."""
+    *hidden, (output, _) = layers_of(tensors)
+    for linear, norms in hidden:
+        values = features @ linear["weight"].T + linear["bias"]
+        for norm in norms:
+            values = normalized(values, norm)
+        values = np.maximum(values, 0)
+        skips = spec["residual"] and values.shape == features.shape
+        features = features + values if skips else values
+    return features @ output["weight"].T + output["bias"]
 
 
 def last_line(command, environment):
@@ -76,21 +100,30 @@ def main(trainhost, trainhostd):
 
 
 def check(trainhost, directory, socket):
+    for flags in (["--hidden", "64,32"],
+                  ["--hidden", "64,64", "--normalization", "layer"],
+                  ["--hidden", "64,64", "--normalization", "batch", "--residual"]):
+        check_net(trainhost, directory, socket, flags)
+    return 0
+
+
+def check_net(trainhost, directory, socket, flags):
     environment = dict(os.environ, USE_TRAINING_HOST_SERVICE="true",
                        TRAINING_HOST_SERVICE_URL="unix://" + socket)
     model = directory + "/model.safetensors"
     last_line([trainhost, "train", "--json", "--data", DATA + "train-images-idx3-ubyte.gz",
-               "--labels", DATA + "train-labels-idx1-ubyte.gz", "--hidden", "64,32", "--epochs",
+               "--labels", DATA + "train-labels-idx1-ubyte.gz", *flags, "--epochs",
                "2", "--batch-size", "128", "--dropout", "0.1", "--seed", "7", "--out", model],
               environment)
     result = last_line([trainhost, "evaluate", "--json", "--model", model, "--data",
                         DATA + "t10k-images-idx3-ubyte.gz", "--labels",
                         DATA + "t10k-labels-idx1-ubyte.gz"], environment)
 
-    tensors, _ = safetensors(model)
+    tensors, metadata = safetensors(model)
+    spec = json.loads(metadata["spec"])
     features = idx("t10k-images-idx3-ubyte.gz").reshape(10000, 784).astype(np.float32) / 255
     labels = idx("t10k-labels-idx1-ubyte.gz")
-    values = logits(tensors, features)
+    values = logits(tensors, spec, features)
     accuracy = float((values.argmax(1) == labels).mean())
     shifted = values - values.max(1, keepdims=True)
     loss = float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(10000), labels]).mean())
@@ -102,10 +135,9 @@ def check(trainhost, directory, socket):
 
     with open(directory + "/model.json", encoding="utf-8") as file:
         card = json.load(file)
-    assert card["spec"]["hidden"] == [64, 32] and card["spec"]["seed"] == 7, card["spec"]
+    assert card["spec"] == spec and spec["seed"] == 7, card["spec"]
     assert len(card["history"]["epochs"]) == 2, card["history"]
-    print(f"accuracy {accuracy:.4f}, loss {loss:.6f}: as trainhost says")
-    return 0
+    print(*flags, f"accuracy {accuracy:.4f}, loss {loss:.6f}: as trainhost says")
 
 
 sys.exit(main(*sys.argv[1:]))
