@@ -457,6 +457,31 @@ th_error th_spec_format(const th_spec *spec, th_buffer *json) {
   return TH_OK;
 }
 
+static th_error field_judge_same(size_t index, const json_t *other, const json_t *here) {
+  if (other == NULL || here == NULL)
+    return th_fail(TH_ERR_SYSTEM, "no memory to compare specifications");
+  if (json_equal(other, here)) return TH_OK;
+  enum { FLAGS = JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15) };
+  char *other_text = json_dumps(other, FLAGS), *here_text = json_dumps(here, FLAGS);
+  th_error error = th_fail(TH_ERR_DATA, "%s is %.100s, and %.100s here", names[index],
+                           other_text != NULL ? other_text : "another",
+                           here_text != NULL ? here_text : "another");
+  free(other_text);
+  free(here_text);
+  return error;
+}
+
+th_error th_spec_judge_same(const th_spec *other, const th_spec *spec) {
+  th_error error = TH_OK;
+  for (size_t i = 0; i < FIELD_COUNT && error == TH_OK; i++) {
+    json_t *theirs = field_to_json(other, i), *ours = field_to_json(spec, i);
+    error = field_judge_same(i, theirs, ours);
+    json_decref(theirs);
+    json_decref(ours);
+  }
+  return error;
+}
+
 const char *th_activation_name(th_activation activation) {
   return activation_words[activation];
 }

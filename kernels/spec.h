@@ -219,6 +219,13 @@ th_error th_spec_judge(const th_spec *spec);
  */
 th_error th_spec_format(const th_spec *spec, th_buffer *json);
 
+/**
+ * Whether two specifications are the same, field by field.
+ *
+ * @return TH_OK; TH_ERR_DATA naming the first field that differs, and both values; TH_ERR_SYSTEM.
+ */
+th_error th_spec_judge_same(const th_spec *other, const th_spec *spec);
+
 /** The activation of a hidden layer, counted from 0. */
 static inline th_activation th_spec_activation(const th_spec *spec, uint32_t layer) {
   return spec->activation[spec->activation_count > 1 ? layer : 0];

@@ -99,10 +99,11 @@ static th_error snapshot_init(th_snapshot *snapshot, const th_trainer *trainer, 
 }
 
 /* Both ways by one list, or a column could come back as another. */
-#define EPOCH_COLUMNS(X)                                                                 \
-  X(loss)                                                                                \
-  X(accuracy) X(mae) X(rmse) X(validation_loss) X(validation_accuracy) X(validation_mae) \
-      X(validation_rmse) X(learning_rate) X(seconds)
+#define EPOCH_COLUMNS(X)                                                                        \
+  X(loss)                                                                                       \
+  X(accuracy)                                                                                   \
+  X(mae) X(rmse) X(validation_loss) X(validation_accuracy) X(validation_mae) X(validation_rmse) \
+      X(learning_rate) X(seconds)
 
 static void epoch_to_numbers(const th_epoch *epoch, double *numbers) {
 #define WRITE(column) *numbers++ = epoch->column;
@@ -256,17 +257,13 @@ th_error th_trainer_checkpoint(const th_trainer *trainer, th_buffer *checkpoint)
 /* The label, and how often a training is saved, change nothing of what is trained. */
 static th_error specification_check(const th_trainer *trainer, const char *text) {
   th_spec spec;
-  th_buffer theirs = {0}, ours = {0};
   th_error error = th_spec_parse(text, strlen(text), &spec);
   if (error != TH_OK) return th_fail(TH_ERR_DATA, "the checkpoint: %s", th_error_text());
   memcpy(spec.name, trainer->spec.name, sizeof spec.name);
   spec.checkpoint_epochs = trainer->spec.checkpoint_epochs;
-  error = th_spec_format(&spec, &theirs);
-  if (error == TH_OK) error = th_spec_format(&trainer->spec, &ours);
-  if (error == TH_OK && strcmp(theirs.data, ours.data) != 0)
-    error = th_fail(TH_ERR_DATA, "the checkpoint is of another specification than this training");
-  th_buffer_fini(&theirs);
-  th_buffer_fini(&ours);
+  error = th_spec_judge_same(&spec, &trainer->spec);
+  if (error == TH_ERR_DATA)
+    return th_fail(error, "the checkpoint is of another specification: its %s", th_error_text());
   return error;
 }
 
