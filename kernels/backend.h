@@ -19,6 +19,7 @@
 #include "kernels/model.h"
 #include "kernels/random.h"
 #include "kernels/real.h"
+#include "kernels/sampling.h"
 #include "kernels/schedule.h"
 #include "kernels/spec.h"
 #include "kernels/team.h"
@@ -39,6 +40,7 @@ typedef struct th_engine_plan {
   const double *training_shares, *validation_shares;
   bool features_change; /**< between calls; else they stay as they are */
   const th_schedule *schedule; /**< may change between calls; NULL: spec->learning_rate always */
+  th_sampling sampling; /**< of the rows trained on */
   uint32_t training_rows; /**< 0: no step will be asked for */
 } th_engine_plan;
 

@@ -25,6 +25,7 @@ enum {
   TH_RANDOM_SHUFFLE = 0x70000002,
   TH_RANDOM_SPLIT = 0x70000003,
   TH_RANDOM_IMPORTANCE = 0x70000004,
+  TH_RANDOM_SAMPLING = 0x70000005,
 };
 
 /** The block of 128 random bits at a counter. The key is the seed. */
@@ -130,14 +131,15 @@ TH_HOST_DEVICE uint32_t th_permutation_mix(uint32_t x) {
 }
 
 /** One pass through the network: a bijection on [0, 2^(left_bits + right_bits)). */
-TH_HOST_DEVICE uint32_t th_permutation_pass(const th_permutation *order, uint32_t index) {
+TH_HOST_DEVICE uint32_t th_permutation_pass(const th_permutation *order, uint32_t tweak,
+                                            uint32_t index) {
   uint32_t left = (uint32_t)((uint64_t)index >> order->right_bits);
   uint32_t right = index & (uint32_t)((UINT64_C(1) << order->right_bits) - 1);
   uint32_t left_mask = (UINT32_C(1) << order->left_bits) - 1;
   uint32_t right_mask = (UINT32_C(1) << order->right_bits) - 1;
   for (uint32_t i = 0; i < order->rounds; i += 2) {
-    left ^= th_permutation_mix(right ^ order->keys[i]) & left_mask;
-    right ^= th_permutation_mix(left ^ order->keys[i + 1]) & right_mask;
+    left ^= th_permutation_mix(right ^ order->keys[i] ^ tweak) & left_mask;
+    right ^= th_permutation_mix(left ^ order->keys[i + 1] ^ tweak) & right_mask;
   }
   return (left << order->right_bits) | right;
 }
@@ -151,7 +153,21 @@ TH_HOST_DEVICE uint32_t th_permutation_pass(const th_permutation *order, uint32_
  */
 TH_HOST_DEVICE uint32_t th_permutation_at(const th_permutation *order, uint32_t index) {
   if (order->rounds == 0) return index;
-  do index = th_permutation_pass(order, index);
+  do index = th_permutation_pass(order, 0, index);
+  while (index >= order->count);
+  return index;
+}
+
+/**
+ * The same of one of 2^32 permutations that come with a drawn one and cost no draw: the tweak
+ * enters every round beside the key (Goldenberg et al., "On tweaking Luby-Rackoff blockciphers",
+ * ASIACRYPT 2007). Tweak 0 is the drawn one itself.
+ *
+ * @param tweak  well mixed: what only differs in a few low bits would exchange halves.
+ */
+TH_HOST_DEVICE uint32_t th_permutation_tweaked_at(const th_permutation *order, uint32_t tweak,
+                                                  uint32_t index) {
+  do index = th_permutation_pass(order, tweak, index);
   while (index >= order->count);
   return index;
 }

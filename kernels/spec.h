@@ -95,6 +95,13 @@ typedef enum th_split_kind {
   TH_SPLIT_STRATIFIED, /**< drawn on the seed, of each class its share */
 } th_split_kind;
 
+/** Which rows an epoch has; kernels/sampling.h says it exactly. */
+typedef enum th_sampling_kind {
+  TH_SAMPLING_EACH, /**< every row once */
+  TH_SAMPLING_WEIGHTED, /**< drawn with replacement, in proportion to their weights */
+  TH_SAMPLING_BALANCED, /**< of every group as many */
+} th_sampling_kind;
+
 /** What tells the best epoch, and when to stop. Without validation rows: of the training rows. */
 typedef enum th_monitor {
   TH_MONITOR_LOSS, /**< lower is better */
@@ -151,6 +158,7 @@ typedef struct th_spec {
   uint32_t fold; /**< which of them validates, from 1 */
   bool standardize; /**< inputs, by the training rows' mean and deviation */
   bool shuffle;
+  th_sampling_kind sampling;
   th_monitor early_stopping_monitor;
   uint32_t early_stopping_patience; /**< epochs without a better one; 0: never stop */
   double early_stopping_min_delta;

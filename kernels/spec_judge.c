@@ -89,6 +89,14 @@ static th_error rate_judge(const th_spec *spec) {
   return TH_OK;
 }
 
+static th_error sampling_judge(const th_spec *spec) {
+  if (spec->sampling == TH_SAMPLING_EACH || spec->shuffle) return TH_OK;
+  return th_fail(TH_ERR_USAGE,
+                 "shuffle is false and sampling \"%s\": rows that are drawn keep no order; set "
+                 "shuffle to true, or sampling to \"each\"",
+                 spec->sampling == TH_SAMPLING_WEIGHTED ? "weighted" : "balanced");
+}
+
 static th_error folds_judge(const th_spec *spec) {
   if (spec->folds == 1)
     return th_fail(TH_ERR_USAGE,
@@ -144,7 +152,7 @@ static th_error recurrent_judge(const th_spec *spec) {
 th_error th_spec_judge(const th_spec *spec) {
   static th_error (*const judges[])(const th_spec *) = {
       layers_judge,    recurrent_judge, regression_judge, loss_judge,
-      optimizer_judge, rate_judge,      validation_judge};
+      optimizer_judge, rate_judge,      sampling_judge,   validation_judge};
   th_error error = TH_OK;
   for (size_t i = 0; i < sizeof judges / sizeof *judges && error == TH_OK; i++)
     error = judges[i](spec);

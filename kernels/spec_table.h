@@ -19,6 +19,7 @@ static const char *const loss_words[] = {"cross_entropy",      "focal", "binary_
 static const char *const weighting_words[] = {"none", "balanced", NULL};
 static const char *const optimizer_words[] = {"sgd", "adam", "adamw", "rmsprop", NULL};
 static const char *const split_words[] = {"random", "last", "stratified", NULL};
+static const char *const sampling_words[] = {"each", "weighted", "balanced", NULL};
 static const char *const monitor_words[] = {"validation_loss", "validation_accuracy", NULL};
 static const char *const schedule_words[] = {"constant",  "step",    "exponential", "cosine",
                                              "one_cycle", "plateau", NULL};
@@ -127,6 +128,9 @@ typedef struct field_range {
   X(standardize, TH_SPEC_BOOL, "false", NULL, ANY,                                                 \
     "Give each feature mean 0 and deviation 1, as the training rows have them")                    \
   X(shuffle, TH_SPEC_BOOL, "true", NULL, ANY, "Order the rows anew in each epoch")                 \
+  X(sampling, TH_SPEC_CHOICE, "each", sampling_words, ANY,                                         \
+    "Which rows an epoch has: each once; weighted, drawn in proportion to their weights; or "      \
+    "balanced, as many of every group")                                                            \
   X(early_stopping_monitor, TH_SPEC_CHOICE, "validation_loss", monitor_words, ANY,                 \
     "What tells the best epoch, and when to stop")                                                 \
   X(early_stopping_patience, TH_SPEC_COUNT, "0", NULL, FROM_ZERO,                                  \

@@ -94,7 +94,7 @@ static th_error rows_split(th_trainer *trainer) {
   uint32_t batch = trainer->spec.batch_size;
   trainer->steps = (uint32_t)(((uint64_t)trainer->split.training_rows + batch - 1) / batch);
   trainer->schedule = th_schedule_begin(&trainer->spec, trainer->steps);
-  return TH_OK;
+  return th_weighting_judge(&trainer->spec, &trainer->data, &trainer->split);
 }
 
 static th_error inputs_fit(th_trainer *trainer) {
@@ -116,6 +116,7 @@ static th_error engine_create(th_trainer *trainer) {
       .scale = trainer->standard.scale,
       .training_rows = trainer->split.training_rows,
       .schedule = &trainer->schedule,
+      .sampling = trainer->sampling,
       .training_shares = trainer->training_targets.shares,
       .validation_shares = trainer->scores.regression.shares,
   };
@@ -173,6 +174,8 @@ static th_error trainer_prepare(th_trainer *trainer) {
   error = th_model_init(&trainer->model, spec, &sizes);
   if (error == TH_OK) error = rows_split(trainer);
   if (error == TH_OK) error = th_history_init(&trainer->history, spec->epochs);
+  if (error == TH_OK)
+    error = th_sampling_init(&trainer->sampling, spec, &trainer->data, &trainer->split);
   if (error == TH_OK) error = inputs_fit(trainer);
   if (error == TH_OK) error = scores_reserve(trainer);
   if (error == TH_OK) error = engine_create(trainer);
@@ -477,6 +480,7 @@ void th_trainer_destroy(th_trainer *trainer) {
   th_scores_fini(&trainer->scores);
   free(trainer->predicted);
   th_standard_fini(&trainer->standard);
+  th_sampling_fini(&trainer->sampling);
   th_split_fini(&trainer->split);
   free(trainer);
 }

@@ -41,6 +41,7 @@ struct th_trainer {
   th_trainer_observer *observer;
   void *user;
   th_split split;
+  th_sampling sampling;
   th_standard standard; /**< empty unless the specification says standardize */
   uint32_t steps; /**< batches in an epoch */
   th_place place;

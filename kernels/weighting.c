@@ -51,3 +51,23 @@ th_error th_weighting_settle(const th_engine_plan *plan, th_spec *spec) {
   return th_fail(TH_ERR_USAGE, "class_weights lists %u weights for %u classes",
                  spec->class_weight_count, plan->model->classes);
 }
+
+/* Of the rows from the first position to before the end. */
+static bool any_weighs(const th_data *data, const th_split *split, uint32_t first, uint32_t end) {
+  while (first < end && data->weights[th_split_row(split, first)] == 0) first++;
+  return first < end;
+}
+
+th_error th_weighting_judge(const th_spec *spec, const th_data *data, const th_split *split) {
+  uint32_t trained = split->training_rows;
+  /* Weights that rows are drawn by are in no loss. */
+  uint32_t validated = spec->sampling == TH_SAMPLING_WEIGHTED ? 0 : split->validation_rows;
+  if (data->weights == NULL) return TH_OK;
+  if (!any_weighs(data, split, 0, trained))
+    return th_fail(TH_ERR_DATA, "weights: all %u rows to be trained on weigh 0", trained);
+  if (validated == 0 || any_weighs(data, split, trained, trained + validated)) return TH_OK;
+  return th_fail(TH_ERR_DATA,
+                 "weights: all %u rows kept for validation weigh 0, and have no mean loss; keep "
+                 "others",
+                 validated);
+}

@@ -1,8 +1,9 @@
-/** The weights of classes in the loss, made numbers. */
+/** The weights of rows and of classes in the loss. */
 #ifndef TH_KERNELS_WEIGHTING_H
 #define TH_KERNELS_WEIGHTING_H
 
 #include "kernels/backend.h"
+#include "kernels/split.h"
 
 /**
  * Check listed weights against the classes there are; replace balanced ones by numbers, so that a
@@ -17,5 +18,13 @@
  *         balance; TH_ERR_SYSTEM without memory.
  */
 th_error th_weighting_settle(const th_engine_plan *plan, th_spec *spec);
+
+/**
+ * Check that neither the rows trained on nor those that validate all weigh 0: there would be
+ * nothing to take a mean of.
+ *
+ * @return TH_OK, too, if rows have no weights; TH_ERR_DATA.
+ */
+th_error th_weighting_judge(const th_spec *spec, const th_data *data, const th_split *split);
 
 #endif

@@ -141,7 +141,8 @@ struct th_engine {
   uint32_t training_rows;
   uint32_t slice_rows;
   th_loss_rule rule;
-  const float *row_weights; /**< [rows] of the data set; NULL: all 1 */
+  th_sampling sampling;
+  const float *row_weights; /**< [rows] of the data set; NULL: losses are not weighed */
   const double *training_shares, *validation_shares; /**< th_engine_plan's */
 
   /** The stack's layers first, whose last one's deltas begin as its logits. Then two of each
@@ -213,7 +214,7 @@ static inline bool th_engine_is_normalized_by_batch(const th_engine *engine) {
 /** What one loop of the team works on. */
 typedef struct th_batch {
   th_engine *engine;
-  const th_permutation *order; /**< of the training rows in this epoch; NULL: not training */
+  const th_order *order; /**< of the training rows in this epoch; NULL: not training */
   uint32_t first; /**< position of the batch's first row */
   uint32_t rows;
   uint64_t step; /**< over the whole training, from 0 */

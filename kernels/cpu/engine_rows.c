@@ -1,10 +1,20 @@
 #include "kernels/cpu/engine.h"
 
+/* Shuffling is a permutation, for which there is a loop. */
+static void positions_find(const th_batch *batch, uint32_t count, uint32_t *places) {
+  const th_order *order = batch->order;
+  if (order == NULL) return;
+  if (order->kind == TH_SAMPLING_EACH)
+    batch->engine->loops->permute(&order->shuffled, count, places);
+  else
+    for (uint32_t i = 0; i < count; i++) places[i] = th_order_at(order, places[i]);
+}
+
 /* Which rows of the data set stand at these places of an epoch. */
 static void rows_find(const th_batch *batch, uint32_t first, uint32_t count, uint32_t *rows) {
   const th_loops *loops = batch->engine->loops;
   for (uint32_t i = 0; i < count; i++) rows[i] = first + i;
-  if (batch->order != NULL) loops->permute(batch->order, count, rows);
+  positions_find(batch, count, rows);
   const uint32_t *list = batch->engine->rows;
   if (list == NULL) loops->permute(&batch->engine->split, count, rows);
   for (uint32_t i = 0; i < count && list != NULL; i++) rows[i] = list[rows[i]];

@@ -293,9 +293,7 @@ static void parameters_update(th_team *team, double flops, th_batch *batch) {
 th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint32_t first,
                          uint32_t count, th_sums *sums) {
   const th_spec *spec = engine->spec;
-  th_permutation order = spec->shuffle ? th_permutation_draw(engine->training_rows, spec->seed,
-                                                             TH_RANDOM_SHUFFLE, epoch)
-                                       : th_permutation_identity(engine->training_rows);
+  th_order order = th_order_of(&engine->sampling, spec, engine->training_rows, epoch);
   th_batch batch = {.engine = engine, .order = &order};
   for (uint32_t s = first; s < first + count; s++) {
     /* The first row exists, so the product fits 32 bits. */

@@ -20,13 +20,13 @@ static void permute_wide(const th_permutation *order, uint32_t count, uint32_t *
   o.rounds = TH_PERMUTATION_ROUNDS_WIDE;
   uint32_t outside = 0;
   for (uint32_t i = 0; i < count; i++) {
-    places[i] = th_permutation_pass(&o, places[i]);
+    places[i] = th_permutation_pass(&o, 0, places[i]);
     outside |= places[i] >= o.count;
   }
   while (outside != 0) {
     outside = 0;
     for (uint32_t i = 0; i < count; i++) {
-      uint32_t next = th_permutation_pass(&o, places[i]);
+      uint32_t next = th_permutation_pass(&o, 0, places[i]);
       places[i] = places[i] >= o.count ? next : places[i];
       outside |= places[i] >= o.count;
     }

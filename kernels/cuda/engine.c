@@ -87,11 +87,22 @@ static void data_upload(maker *m, const th_engine_plan *plan) {
   } else {
     net->labels = device_copy(m, data->labels, data->rows, sizeof(int32_t));
   }
-  net->row_weights = device_copy(m, data->weights, data->rows, sizeof(float));
+  if (plan->spec->sampling != TH_SAMPLING_WEIGHTED)
+    net->row_weights = device_copy(m, data->weights, data->rows, sizeof(float));
   if (net->embedding > 0) net->groups = device_copy(m, data->groups, data->rows, sizeof(int32_t));
   net->rows = device_copy(m, plan->rows, data->rows, sizeof(uint32_t));
   net->shift = device_copy(m, plan->shift, data->width, sizeof(float));
   net->scale = device_copy(m, plan->scale, data->width, sizeof(float));
+}
+
+static void sampling_upload(maker *m, const th_engine_plan *plan) {
+  const th_sampling *from = &plan->sampling;
+  uint32_t rows = plan->training_rows;
+  m->engine->net.sampling =
+      (th_sampling){.aliases = device_copy(m, from->aliases, rows, sizeof *from->aliases),
+                    .groups = device_copy(m, from->groups, from->group_count, sizeof *from->groups),
+                    .group_count = from->group_count,
+                    .members = device_copy(m, from->members, rows, sizeof *from->members)};
 }
 
 static void weights_upload(maker *m, const th_engine_plan *plan) {
@@ -170,6 +181,7 @@ static void judging_make(maker *m, const th_engine_plan *plan, th_cuda_job *job)
 static void job_make(maker *m, const th_engine_plan *plan) {
   th_engine *engine = m->engine;
   data_upload(m, plan);
+  sampling_upload(m, plan);
   weights_upload(m, plan);
   th_cuda_job job = {.net = device_copy(m, &engine->net, 1, sizeof engine->net),
                      .state.parameters = device_array(m, engine->net.parameters, sizeof(float)),
@@ -253,9 +265,7 @@ static th_error engine_train(th_engine *engine, th_team *team, uint32_t epoch, u
   const th_spec *spec = engine->plan.spec;
   th_cuda_training *training = &engine->training;
   th_sums found = {0};
-  training->order = spec->shuffle ? th_permutation_draw(engine->net.training_rows, spec->seed,
-                                                        TH_RANDOM_SHUFFLE, epoch)
-                                  : th_permutation_identity(engine->net.training_rows);
+  training->order = th_order_of(&engine->net.sampling, spec, engine->net.training_rows, epoch);
   training->optimizers = engine->optimizers;
   training->first = first;
   training->count = count;

@@ -9,6 +9,7 @@
 #include "kernels/loss.h"
 #include "kernels/optimizer.h"
 #include "kernels/random.h"
+#include "kernels/sampling.h"
 #include "kernels/spec.h"
 
 /** Rows and columns of a tile, the piece of a product that one lane keeps in registers. All rows of
@@ -122,6 +123,7 @@ typedef struct th_cuda_net {
   uint32_t embedded_at; /**< the gradients at them, in numbers a row of an area */
   th_permutation split; /**< position → row */
   const uint32_t *rows; /**< the same as a list, instead of it, or NULL */
+  th_sampling sampling; /**< its tables in the device's memory */
   uint32_t training_rows, batch_size;
   th_cuda_program step, judging;
   th_cuda_layer layers[TH_HIDDEN_LAYERS_MAX + 1];
@@ -151,7 +153,7 @@ typedef struct th_cuda_batch {
   uint32_t first; /**< position of the first row in its order */
   uint32_t rows;
   uint64_t step; /**< over the whole training, from 0 */
-  const th_permutation *order; /**< of the training rows in this epoch; NULL: not training */
+  const th_order *order; /**< of the training rows in this epoch; NULL: not training */
   const th_optimizer *optimizer;
   float *logits; /**< [rows, outputs] for TH_CUDA_REPORT, or NULL */
 } th_cuda_batch;

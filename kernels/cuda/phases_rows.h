@@ -14,7 +14,7 @@ TH_HOST_DEVICE void th_phase_find(const th_cuda_job *job, const th_cuda_batch *b
   const th_cuda_net *net = job->net;
   for (uint32_t i = lane.index; i < batch->rows; i += lane.count) {
     uint32_t place = batch->first + i;
-    if (batch->order != NULL) place = th_permutation_at(batch->order, place);
+    if (batch->order != NULL) place = th_order_at(batch->order, place);
     job->area.rows[i] =
         net->rows != NULL ? net->rows[place] : th_permutation_at(&net->split, place);
   }

@@ -30,7 +30,7 @@ typedef struct th_cuda_facts {
 /** Steps to be trained, by a block of threads or by a grid of them. */
 typedef struct th_cuda_training {
   th_cuda_job job;
-  th_permutation order; /**< of the epoch */
+  th_order order; /**< of the epoch */
   const th_optimizer *optimizers; /**< [count] in the device's memory */
   uint32_t first; /**< step in the epoch */
   uint32_t count;

@@ -32,7 +32,7 @@ static th_device device_with(uint32_t lanes) {
   return device;
 }
 
-/* What the loss wants, and weights of rows for a training of that name. */
+/* What loss and sampling want, and weights of rows for a training of that name. */
 static th_data data_for(const th_spec *spec) {
   static float targets[FIXTURE_ROWS * TARGETS];
   static float weights[FIXTURE_ROWS];
@@ -102,6 +102,8 @@ ParameterizedTestParameters(cuda, trains_as_the_processor_does) {
       "{" COMMON "\"embedding\": 3, \"validation_split\": 0.2}",
       "{\"hidden\": [25, 9], \"batch_size\": 64, \"epochs\": 10, \"residual\": true, "
       "\"embedding\": 5, \"normalization\": \"batch\", \"optimizer\": \"sgd\"}",
+      "{" COMMON "\"sampling\": \"weighted\", \"name\": \"weighed\", \"validation_split\": 0.2}",
+      "{" COMMON "\"sampling\": \"balanced\", \"name\": \"weighed\", \"validation_split\": 0.2}",
       "{" COMMON "\"shuffle\": false, \"schedule\": \"one_cycle\"}",
       "{\"hidden\": [], \"batch_size\": 600, \"epochs\": 100}",
       "{\"hidden\": [8], \"batch_size\": 1, \"epochs\": 1, \"folds\": 6}",

@@ -225,3 +225,14 @@ Test(memory, a_regression_survives_each_failure) {
   th_trainer_destroy(regression);
   fail_each(evaluate);
 }
+
+Test(memory, sampling_survives_each_failure) {
+  static float weights[FIXTURE_ROWS];
+  for (uint32_t i = 0; i < FIXTURE_ROWS; i++) weights[i] = 1;
+  data.weights = weights;
+  data.groups = data.labels;
+  spec.sampling = TH_SAMPLING_WEIGHTED;
+  fail_each(create_trainer);
+  spec.sampling = TH_SAMPLING_BALANCED;
+  fail_each(create_trainer);
+}

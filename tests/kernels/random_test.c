@@ -109,14 +109,16 @@ static uint32_t permutation_rank(const uint32_t *places, uint32_t count) {
   return rank;
 }
 
-static void check_is_uniform(uint32_t count, uint32_t permutations, double chi_square_max) {
+/* @param drawn  whether each order is drawn, or all are one with another tweak. */
+static void check_is_uniform(uint32_t count, uint32_t permutations, double chi_square_max,
+                             bool drawn) {
   enum { DRAWS_EACH = 50, PERMUTATIONS_MAX = 5040, ELEMENTS_MAX = 7 };
   static uint32_t hits[PERMUTATIONS_MAX];
   memset(hits, 0, sizeof hits);
   for (uint32_t draw = 0; draw < permutations * DRAWS_EACH; draw++) {
-    th_permutation order = th_permutation_draw(count, 99, TH_RANDOM_SHUFFLE, draw);
-    uint32_t places[ELEMENTS_MAX];
-    for (uint32_t i = 0; i < count; i++) places[i] = th_permutation_at(&order, i);
+    th_permutation order = th_permutation_draw(count, 99, TH_RANDOM_SHUFFLE, drawn ? draw : 0);
+    uint32_t places[ELEMENTS_MAX], tweak = drawn ? 0 : th_permutation_mix(draw);
+    for (uint32_t i = 0; i < count; i++) places[i] = th_permutation_tweaked_at(&order, tweak, i);
     hits[permutation_rank(places, count)]++;
   }
   double chi_square = 0;
@@ -127,11 +129,19 @@ static void check_is_uniform(uint32_t count, uint32_t permutations, double chi_s
 
 /* The bounds are the 99.99th percentiles of chi-square for one permutation less than there are. */
 Test(random, small_orders_are_uniform) {
-  check_is_uniform(2, 2, 15.1);
-  check_is_uniform(3, 6, 25.7);
-  check_is_uniform(4, 24, 57.6);
-  check_is_uniform(5, 120, 184.2);
-  check_is_uniform(7, 5040, 5420);
+  for (int drawn = 0; drawn < 2; drawn++) {
+    check_is_uniform(2, 2, 15.1, drawn);
+    check_is_uniform(3, 6, 25.7, drawn);
+    check_is_uniform(4, 24, 57.6, drawn);
+    check_is_uniform(5, 120, 184.2, drawn);
+    check_is_uniform(7, 5040, 5420, drawn);
+  }
+}
+
+Test(random, an_order_of_tweak_zero_is_the_one_drawn) {
+  th_permutation order = th_permutation_draw(1000, 7, TH_RANDOM_SHUFFLE, 1);
+  for (uint32_t i = 0; i < 1000; i++)
+    cr_assert_eq(th_permutation_tweaked_at(&order, 0, i), th_permutation_at(&order, i));
 }
 
 /* Where the first three of 1024 elements come from, in 8 × 8 × 8 boxes. */

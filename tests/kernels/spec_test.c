@@ -243,6 +243,15 @@ Test(spec, a_regression_has_no_classes) {
   cr_assert_eq(spec.huber_delta, 0.5);
 }
 
+Test(spec, rows_that_are_drawn_keep_no_order) {
+  assert_refused("{\"sampling\": \"weighted\", \"shuffle\": false}", "shuffle");
+  assert_refused("{\"sampling\": \"balanced\", \"shuffle\": false}", "\"each\"");
+  assert_refused("{\"sampling\": \"weigthed\"}", "\"weighted\"");
+  th_spec spec;
+  cr_assert_eq(parse("{\"sampling\": \"balanced\"}", &spec), TH_OK, "%s", th_error_text());
+  cr_assert_eq(spec.sampling, TH_SAMPLING_BALANCED);
+}
+
 Test(spec, folds_are_judged) {
   assert_refused("{\"folds\": 1}", "folds");
   assert_refused("{\"fold\": 2}", "fold");
