@@ -103,9 +103,10 @@ static void checkpoint_save(th_run *run) {
   th_buffer_fini(&outcome.output);
 }
 
-/* The epoch is told when its checkpoint is safe. Of a run that is to end there will be a last one,
- * or none is wanted. */
-static void epoch_end(th_run *run) {
+/* An epoch with a checkpoint is told when that is safe. Of a run that is to end there will be a
+ * last one, or none is wanted. */
+static void checkpoint_look(th_run *run) {
+  if (run->trainer == NULL || !th_trainer_wants_checkpoint(run->trainer)) return;
   if (run->saver != NULL && th_run_wished(run) == TH_WISH_NONE) checkpoint_save(run);
   report_trainer(run);
 }
@@ -120,7 +121,7 @@ static th_error run_work(th_run *run, th_team *team, int64_t until_ns) {
   int64_t now_ns = th_clock_now_ns();
   while (error == TH_ERR_AGAIN && now_ns < until_ns && th_run_wished(run) == TH_WISH_NONE) {
     error = run_piece(run, team, now_ns);
-    if (run->trainer != NULL && th_trainer_wants_checkpoint(run->trainer)) epoch_end(run);
+    if (error == TH_ERR_AGAIN) checkpoint_look(run);
     now_ns = th_clock_now_ns();
   }
   return error;
