@@ -22,7 +22,7 @@ esac
 # Imports nothing of the build, and finds both libraries beside itself.
 cd "$scratch"
 PYTHONPATH=$scratch/installed "$python" - <<'END'
-import numpy, trainhost
+import numpy, trainhost, trainhost.ktrdr
 with trainhost.Manager(trainhost.Mode.LOCAL).open() as adapter:
     rows = numpy.eye(4, dtype=numpy.float32)
     result = adapter.train(rows, numpy.arange(4, dtype=numpy.int32), epochs=2).result()

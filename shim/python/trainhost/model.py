@@ -70,12 +70,13 @@ class Model:
         """The specification that it was trained by; empty if the file has none."""
         return dict(json.loads(self.metadata.get("spec", "{}")))
 
-    def to_torch(self) -> torch.nn.Sequential:
+    def to_torch(self) -> torch.nn.Module:
         """
         The net as a module of PyTorch, in evaluation mode, with parameters of its own.
 
-        Its state_dict has the names of this file. Given [rows, width] it returns what predict does;
-        of a net with one output, the logit of class 1 against class 0, that one alone.
+        Its state_dict has the names of this file. Given float32 [rows, width], and int64 [rows] of
+        groups that have an embedding, it returns what predict does; of a net with one output, the
+        logit of class 1 against class 0, that one alone.
 
         :raises ImportError: PyTorch is not installed.
         :raises DataError: the file names no architecture.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from trainhost.model import Model
 
 # What the trainer builds nets of. A model file may come from anywhere: nothing else is called.
-_MODULES = frozenset(
-    ["Linear", "Dropout", "ReLU", "LeakyReLU", "Tanh", "Sigmoid", "ELU", "GELU", "SiLU"]
-)
+_CONTAINERS = frozenset(["Sequential", "ModuleList"])
+_LAYERS = frozenset(
+    ["Linear", "Dropout", "BatchNorm1d", "LayerNorm", "Embedding", "LSTM", "GRU", "ReLU",
+     "LeakyReLU", "Tanh", "Sigmoid", "ELU", "GELU", "SiLU"]
+)  # fmt: skip
 
 
 class Standardize(nn.Module):
@@ -33,39 +35,101 @@ class Standardize(nn.Module):
         return (features - self.get_buffer("mean")) / self.get_buffer("std")
 
 
-def module_of(model: Model) -> nn.Sequential:
+class Net(nn.Module):
+    """A net with an embedding, recurrent or residual layers: its members by their names."""
+
+    def __init__(self, members: dict[str, nn.Module], window: int, is_residual: bool) -> None:
+        super().__init__()
+        for name, member in members.items():
+            self.add_module(name, member)
+        self._window = window
+        self._is_residual = is_residual
+
+    def forward(self, x: torch.Tensor, group: torch.Tensor | None = None) -> torch.Tensor:
+        """[rows, width], in the order of time, and the group of each row to [rows, outputs]."""
+        members = dict(self.named_children())
+        if "input" in members:
+            x = members["input"](x)
+        if "recurrent" in members:
+            x = windows(x, group, self._window)
+        if "embedding" in members:
+            learnt = members["embedding"](group)
+            if x.ndim == 3:
+                learnt = learnt[:, None].expand(*x.shape[:2], -1)
+            x = torch.cat([x, learnt], -1)
+        if "recurrent" in members:
+            x = members["recurrent"](x)[0][:, -1]
+        if "dropout" in members:
+            x = members["dropout"](x)
+        for layer in members["hidden"].children():
+            y = layer(x)
+            x = x + y if self._is_residual and x.shape == y.shape else y
+        outputs: torch.Tensor = members["output"](x)
+        return outputs
+
+
+def windows(x: torch.Tensor, group: torch.Tensor | None, size: int) -> torch.Tensor:
+    """
+    Each row and those before it, the oldest first: [rows, size, width].
+
+    What a window lacks at the beginning of its group's run is 0.
+    """
+    place = torch.arange(len(x))
+    begin = torch.zeros_like(place)
+    if group is not None:
+        begin[1:] = torch.where(group[1:] != group[:-1], place[1:], 0)
+    first = begin.cummax(0).values
+    index = place[:, None] + torch.arange(1 - size, 1)
+    return x[index.clamp(min=0)] * (index >= first[:, None])[:, :, None]
+
+
+def module_of(model: Model) -> nn.Module:
     """As Model.to_torch."""
     state = {name: torch.tensor(tensor) for name, tensor in model.tensors.items()}
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    members: dict[str, nn.Module] = {}
     if "input.mean" in state:
-        layers["input"] = Standardize(state["input.mean"], state["input.std"])
-    for number, layer in enumerate(_layers(model.metadata.get("architecture", ""))):
-        layers[str(number)] = layer
-    net = nn.Sequential(layers)
+        members["input"] = Standardize(state["input.mean"], state["input.std"])
+    net: nn.Module
+    architecture = model.metadata.get("architecture", "")
     try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise DataError(f"the tensors are not those of the architecture: {error}") from error
+        members |= dict(_members(architecture))
+        if "output" in members:
+            spec = model.spec
+            net = Net(members, spec.get("window", 1), spec.get("residual", False))
+        else:
+            net = nn.Sequential()
+            for name, member in members.items():
+                net.add_module(name, member)
+        # PyTorch counts the batches, which no result depends on.
+        counted = [name for name in net.state_dict() if name.endswith("num_batches_tracked")]
+        net.load_state_dict(state | {name: torch.tensor(0) for name in counted})
+    except (AttributeError, RuntimeError, SyntaxError, TypeError, ValueError) as error:
+        raise DataError(f"no net can be built of {architecture!r}: {error}") from error
     return net.eval()
 
 
-def _layers(architecture: str) -> list[nn.Module]:
-    """The modules of a text such as "nn.Sequential(nn.Linear(4, 3), nn.ReLU())"."""
-    try:
-        outer = ast.parse(architecture, mode="eval").body
-        if not isinstance(outer, ast.Call) or outer.keywords:
-            raise ValueError("no call of nn.Sequential")
-        return [_layer(argument) for argument in outer.args]
-    except (SyntaxError, TypeError, ValueError) as error:
-        raise DataError(f"architecture {architecture!r} cannot be built: {error}") from error
+def _members(architecture: str) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of "nn.Sequential(…)" by their numbers, or of "class Net…" by their names."""
+    for statement in ast.parse(architecture).body:
+        if isinstance(statement, ast.Expr):
+            yield from _module(statement.value).named_children()
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
+                yield node.targets[0].attr, _module(node.value)
 
 
-def _layer(call: ast.expr) -> nn.Module:
+def _module(call: ast.expr) -> nn.Module:
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
         raise ValueError(f"{ast.unparse(call)} is no module")
-    if call.func.attr not in _MODULES:
-        raise ValueError(f"{call.func.attr} is none of {', '.join(sorted(_MODULES))}")
-    positional = [ast.literal_eval(argument) for argument in call.args]
+    name, arguments = call.func.attr, call.args
+    if name in _CONTAINERS:
+        if len(arguments) == 1 and isinstance(arguments[0], ast.List):
+            arguments = arguments[0].elts
+        return nn.Sequential(*map(_module, arguments))
+    if name not in _LAYERS:
+        raise ValueError(f"{name} is none of {', '.join(sorted(_LAYERS))}")
+    positional = [ast.literal_eval(argument) for argument in arguments]
     named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    layer: nn.Module = getattr(nn, call.func.attr)(*positional, **named)
+    layer: nn.Module = getattr(nn, name)(*positional, **named)
     return layer
