@@ -24,6 +24,9 @@ enum { FAREWELL_MS = 500 };
  * closed. */
 enum { SESSIONS_REFUSED_MAX = 16 };
 
+/* How long clients' shared memory may keep the loop from its descriptors. */
+#define SERVE_NS_MAX TH_NS_PER_MS
+
 /* What a signal handler can reach. */
 static int stop_fd = -1;
 static atomic_int stop_signal;
@@ -108,6 +111,27 @@ static void sessions_reap(th_daemon *daemon) {
   }
 }
 
+static bool is_any_work(const void *of) {
+  const th_daemon *daemon = of;
+  for (const th_session *session = daemon->sessions; session != NULL; session = session->next)
+    if (th_session_has_work(session)) return true;
+  return false;
+}
+
+/* What clients put into shared memory comes in bursts, and a client that waits for its answer asks
+ * again at once: after work, look for more for as long as that pays. Sockets and timers wait
+ * meanwhile, so not for long. */
+static void sessions_serve(th_daemon *daemon) {
+  int64_t now_ns = th_clock_now_ns(), end_ns = now_ns + SERVE_NS_MAX;
+  for (; now_ns < end_ns && sessions_pump(daemon); now_ns = th_clock_now_ns()) {
+    int64_t budget_ns = th_spin_budget_ns(&daemon->spin);
+    if (budget_ns == 0) return;
+    bool has_come = th_spin_until(th_clock_now_ns() + budget_ns, is_any_work, daemon);
+    th_spin_learn(&daemon->spin, has_come);
+    if (!has_come) return;
+  }
+}
+
 /* Nothing left to do: say so where clients look, look once more, and only then wait. */
 static bool may_sleep(th_daemon *daemon) {
   if (sessions_pump(daemon)) return false;
@@ -116,8 +140,20 @@ static bool may_sleep(th_daemon *daemon) {
   return !sessions_pump(daemon);
 }
 
+static void loop_sleep(th_daemon *daemon, int timeout_ms) {
+  int64_t since_ns = th_clock_now_ns();
+  th_loop_wait(&daemon->loop, timeout_ms);
+  if (is_any_work(daemon)) th_spin_learn_slept(&daemon->spin, th_clock_now_ns() - since_ns);
+}
+
 static void loop_turn(th_daemon *daemon, int timeout_ms) {
-  th_loop_wait(&daemon->loop, may_sleep(daemon) ? timeout_ms : 0);
+  sessions_serve(daemon);
+  if (may_sleep(daemon))
+    loop_sleep(daemon, timeout_ms);
+  else
+    th_loop_wait(&daemon->loop, 0);
+  for (th_session *session = daemon->sessions; session != NULL; session = session->next)
+    th_session_wake(session);
   sessions_reap(daemon);
 }
 
@@ -292,6 +328,7 @@ th_error th_daemon_run(const th_options *options) {
   daemon->listener.fd = daemon->stop.fd = daemon->poke.fd = daemon->heartbeat.fd = -1;
   daemon->next_session = 1;
   daemon->started_ns = th_clock_now_ns();
+  th_spin_init(&daemon->spin);
   th_error error = daemon_start(daemon);
   if (error == TH_OK) {
     th_log(TH_LOG_INFO,

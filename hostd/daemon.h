@@ -10,6 +10,7 @@
 #include "hostd/options.h"
 #include "hostd/store.h"
 #include "ipc/channel.h"
+#include "ipc/spin.h"
 
 struct th_session;
 
@@ -23,6 +24,7 @@ typedef struct th_daemon {
   th_loop loop;
   int lock_fd; /**< holds the socket's path */
   th_watch listener, stop, poke, heartbeat;
+  th_spin spin; /**< before the loop sleeps */
   struct th_session *sessions; /**< newest first */
   uint32_t session_count;
   uint64_t next_session;

@@ -78,6 +78,7 @@ static th_error session_open(th_session *session) {
   th_error error = th_region_create(&geometry, region);
   if (error == TH_OK) error = th_doorbell_create(&session->bell.fd);
   if (error == TH_OK) error = th_doorbell_create(&session->client_bell);
+  if (error == TH_OK) error = th_doorbell_create(&session->answer_bell);
   session->bell.ready = bell_ready;
   if (error == TH_OK) error = th_loop_add(&session->daemon->loop, &session->bell);
   if (error != TH_OK) return error;
@@ -85,6 +86,7 @@ static th_error session_open(th_session *session) {
                &region->status->submission_head, &region->ctl->submission_tail);
   th_ring_init(&session->events, region->events, EVENT_ENTRIES, &region->status->event_tail,
                &region->ctl->event_head);
+  session->calls = (th_callee){.call = &region->ctl->call, .answer = &region->status->answer};
   session->is_open = true;
   return TH_OK;
 }
@@ -102,15 +104,16 @@ static th_error handle_hello(th_session *session, const th_message *message, th_
   }
   th_wire_welcome welcome = {.magic = TH_WIRE_MAGIC,
                              .version = TH_WIRE_VERSION_MAX,
+                             .features = hello.features & TH_WIRE_FEATURE_CALLS,
                              .session = session->number,
                              .heartbeat_ms = TH_HEARTBEAT_MS,
                              .daemon = "trainhostd " TH_VERSION};
   th_region_describe(&session->region, &welcome);
   snprintf(welcome.device, sizeof welcome.device, "%s", session->daemon->device.name);
   answer_add(answer, &welcome, sizeof welcome);
-  const int fds[TH_WIRE_WELCOME_FDS] = {session->region.ctl_fd, session->region.status_fd,
+  const int fds[TH_WIRE_WELCOME_FDS] = {session->region.ctl_fd,   session->region.status_fd,
                                         session->region.arena_fd, session->bell.fd,
-                                        session->client_bell};
+                                        session->client_bell,     session->answer_bell};
   memcpy(answer->fds, fds, sizeof fds);
   answer->fd_count = answer->owned_from = TH_WIRE_WELCOME_FDS;
   th_log(TH_LOG_DEBUG, "session %" PRIu64 " (pid %d, uid %u, %s): opened", session->number,
@@ -143,9 +146,7 @@ static th_error handle_ping(th_session *session, const th_message *message, th_a
       .threads = daemon->device.threads,
       .data_bytes = th_jobs_data_bytes(&daemon->jobs),
       .data_bytes_max = daemon->jobs.limits.data_bytes_max,
-      .daemon = "trainhostd " TH_VERSION,
   };
-  snprintf(health.device, sizeof health.device, "%s", daemon->device.name);
   jobs_count(&daemon->jobs, &health);
   answer_add(answer, &health, sizeof health);
   return TH_OK;
@@ -390,31 +391,39 @@ static th_error request_judge(const th_session *session, const th_message *messa
   return TH_OK;
 }
 
-static void answer_send(th_session *session, const th_wire_header *request, th_error status,
+static void answer_send(th_session *session, const th_wire_header *header, const void *body,
                         const th_answer *answer) {
-  const char *text = status == TH_OK ? NULL : status == TH_ERR_AGAIN ? "not yet" : th_error_text();
-  th_wire_header header = {
-      .type = request->type,
-      .request = request->request,
-      .status = status,
-      .body_bytes = text == NULL ? answer->bytes : (uint32_t)strlen(text),
-  };
-  th_error error =
-      th_channel_send(session->socket.fd, &header, text == NULL ? (const void *)answer->body : text,
-                      answer->fds, answer->fd_count, th_clock_now_ns());
+  th_error error = th_channel_send(session->socket.fd, header, body, answer->fds, answer->fd_count,
+                                   th_clock_now_ns());
   if (error == TH_ERR_AGAIN)
     th_session_end(session, "does not read its answers");
   else if (error != TH_OK)
     th_session_end(session, error == TH_ERR_HOST_LOST ? NULL : th_error_text());
 }
 
-void th_request_handle(th_session *session, th_message *message) {
+static void answer_give(th_session *session, const th_wire_header *request, th_error status,
+                        const th_answer *answer, th_request_way way) {
+  const char *text = status == TH_OK ? NULL : status == TH_ERR_AGAIN ? "not yet" : th_error_text();
+  const void *body = text == NULL ? (const void *)answer->body : text;
+  th_wire_header header = {
+      .type = request->type,
+      .request = request->request,
+      .status = status,
+      .body_bytes = text == NULL ? answer->bytes : (uint32_t)strlen(text),
+  };
+  if (way == TH_REQUEST_BY_CALL)
+    th_call_answer(&session->calls, status, body, header.body_bytes);
+  else
+    answer_send(session, &header, body, answer);
+}
+
+void th_request_handle(th_session *session, th_message *message, th_request_way way) {
   static th_answer answer;
   answer.bytes = answer.fd_count = answer.owned_from = 0;
   th_error error = request_judge(session, message);
   if (error == TH_OK) error = request_rows[message->header.type].handle(session, message, &answer);
   th_message_close_fds(message, 0);
-  answer_send(session, &message->header, error, &answer);
+  answer_give(session, &message->header, error, &answer, way);
   for (uint32_t i = answer.owned_from; i < answer.fd_count; i++) close(answer.fds[i]);
   if (error == TH_ERR_PROTOCOL) th_session_end(session, th_error_text());
 }

@@ -25,7 +25,7 @@ static void socket_ready(th_watch *watch) {
     else if (error != TH_OK)
       th_session_end(session, th_error_text());
     else
-      th_request_handle(session, message);
+      th_request_handle(session, message, TH_REQUEST_BY_SOCKET);
   }
 }
 
@@ -41,7 +41,7 @@ th_error th_session_create(th_daemon *daemon, int fd, const th_peer *peer, th_se
   session->region = TH_REGION_NONE;
   session->socket = (th_watch){.fd = fd, .ready = socket_ready, .owner = session};
   session->bell = (th_watch){.fd = -1, .owner = session};
-  session->client_bell = -1;
+  session->client_bell = session->answer_bell = -1;
   session->accepted_ns = th_clock_now_ns();
   th_error error = th_loop_add(&daemon->loop, &session->socket);
   if (error != TH_OK) {
@@ -51,6 +51,20 @@ th_error th_session_create(th_daemon *daemon, int fd, const th_peer *peer, th_se
   }
   *created = session;
   return TH_OK;
+}
+
+/* ---- calls ---- */
+
+/* @return whether there was one. */
+static bool call_take(th_session *session) {
+  th_message *message = &session->daemon->message;
+  th_error error = th_call_take(&session->calls, message);
+  if (error == TH_ERR_AGAIN) return false;
+  if (error == TH_OK)
+    th_request_handle(session, message, TH_REQUEST_BY_CALL);
+  else
+    th_session_end(session, th_error_text());
+  return true;
 }
 
 /* ---- batches ---- */
@@ -136,21 +150,39 @@ static void room_want(th_session *session) {
     atomic_store_explicit(wants, 0, memory_order_relaxed);
 }
 
+static bool is_serving(const th_session *session) {
+  return session->is_open && !session->is_ending;
+}
+
+bool th_session_has_work(const th_session *session) {
+  return is_serving(session) &&
+         (th_call_is_waiting(&session->calls) || th_ring_is_put(&session->submissions));
+}
+
 bool th_session_pump(th_session *session) {
-  if (!session->is_open || session->is_ending) return false;
-  /* Every batch taken puts a completion, so this index alone tells whether anything was done. */
+  if (!is_serving(session)) return false;
   uint32_t before = session->events.index;
-  batches_take(session);
+  const th_wire_ctl *ctl = session->region.ctl;
+  bool is_called = call_take(session);
+  if (is_called) th_doorbell_ring(&ctl->client_awaits, session->answer_bell);
+  if (!session->is_ending) batches_take(session);
   if (session->is_ending) return false;
   news_tell(session);
-  if (session->events.index != before)
-    th_doorbell_ring(&session->region.ctl->client_sleeps, session->client_bell);
+  /* Every batch taken puts a completion, so this index alone tells of batches and news. */
+  bool is_told = session->events.index != before;
+  if (is_told) th_doorbell_ring(&ctl->client_sleeps, session->client_bell);
   room_want(session);
-  return session->events.index != before;
+  return is_called || is_told;
 }
 
 void th_session_sleep(th_session *session) {
   if (session->is_open) th_doorbell_sleep(&session->region.status->daemon_sleeps);
+}
+
+void th_session_wake(th_session *session) {
+  if (!session->is_open) return;
+  /* A ring that comes meanwhile stays in the bell, and costs the next wait nothing but a look. */
+  atomic_store_explicit(&session->region.status->daemon_sleeps, 0, memory_order_relaxed);
 }
 
 /* ---- the end ---- */
@@ -174,6 +206,7 @@ void th_session_destroy(th_session *session) {
     close(session->bell.fd);
   }
   if (session->client_bell >= 0) close(session->client_bell);
+  if (session->answer_bell >= 0) close(session->answer_bell);
   th_region_fini(&session->region);
   free(session);
 }

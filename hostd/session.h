@@ -10,6 +10,7 @@
 
 #include "hostd/daemon.h"
 #include "hostd/loop.h"
+#include "ipc/call.h"
 #include "ipc/channel.h"
 #include "ipc/region.h"
 #include "ipc/ring.h"
@@ -24,10 +25,12 @@ typedef struct th_session {
   bool is_ending; /**< to be destroyed when the loop has come round */
   th_watch socket;
   th_watch bell; /**< the daemon's doorbell, which this client rings */
-  int client_bell; /**< the client's doorbell */
+  int client_bell; /**< the client's doorbell for events */
+  int answer_bell; /**< and for answers to calls */
   th_region region;
   th_ring submissions;
   th_ring events;
+  th_callee calls;
   int64_t accepted_ns;
   uint64_t received_bytes;
 } th_session;
@@ -42,9 +45,12 @@ enum { TH_HEARTBEAT_MS = 250 };
  * TH_ERR_SYSTEM. */
 th_error th_session_create(th_daemon *daemon, int fd, const th_peer *peer, th_session **session);
 
+/** Whether the client has put something that a pump would take. Looks only. */
+bool th_session_has_work(const th_session *session);
+
 /**
- * Take batches from the submission queue and tell news on the event queue, a bounded amount of
- * each.
+ * Answer a call, take batches from the submission queue and tell news on the event queue, a bounded
+ * amount of each.
  *
  * @return whether anything was done: then there may be more to do at once.
  */
@@ -53,6 +59,9 @@ bool th_session_pump(th_session *session);
 /** Publish that the daemon is about to sleep, so that the client rings. The caller pumps once more
  * after it. */
 void th_session_sleep(th_session *session);
+
+/** Awake again, whoever rang. */
+void th_session_wake(th_session *session);
 
 /** Say a last word to the log and let the loop destroy the session. `why` NULL: it just left. */
 void th_session_end(th_session *session, const char *why);

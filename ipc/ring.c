@@ -1,6 +1,5 @@
 #include "ipc/ring.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -58,6 +57,10 @@ th_error th_ring_put(th_ring *producer, const void *entry) {
 
 uint32_t th_ring_room(th_ring *producer) {
   return consumer_look(producer) ? room_seen(producer) : 0;
+}
+
+bool th_ring_is_put(const th_ring *consumer) {
+  return atomic_load_explicit(consumer->peer, memory_order_relaxed) != consumer->index;
 }
 
 th_error th_ring_take(th_ring *consumer, void *entry) {

@@ -10,6 +10,7 @@
 #define TH_IPC_RING_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -44,6 +45,9 @@ th_error th_ring_put_many(th_ring *producer, const void *entries, uint32_t count
 
 /** How many entries can be put now; 0 also if the consumer's index is not believable. */
 uint32_t th_ring_room(th_ring *producer);
+
+/** Whether there may be an entry to take. Looks only. */
+bool th_ring_is_put(const th_ring *consumer);
 
 /**
  * Take the oldest entry.

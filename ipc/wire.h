@@ -25,7 +25,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-en
 
 /** Control messages. A request is answered once, with the same type and request number. */
 typedef enum th_wire_type {
-  TH_WIRE_HELLO = 1, /**< th_wire_hello → th_wire_welcome and five descriptors */
+  TH_WIRE_HELLO = 1, /**< th_wire_hello → th_wire_welcome and six descriptors */
   TH_WIRE_PING = 2, /**< nothing → th_wire_health */
   TH_WIRE_START = 3, /**< th_wire_start, specification → th_wire_job */
   TH_WIRE_ATTACH = 4, /**< th_wire_job → th_wire_job */
@@ -38,6 +38,11 @@ typedef enum th_wire_type {
   TH_WIRE_CHECKPOINT = 11, /**< th_wire_job → th_wire_result and one descriptor */
 } th_wire_type;
 
+/** Optional abilities, in force if both sides have them. */
+#define TH_WIRE_FEATURE_CALLS                                         \
+  UINT64_C(1) /**< requests may come as calls, through CTL and STATUS \
+               */
+
 /** Before every body. */
 typedef struct th_wire_header {
   uint32_t type;
@@ -49,19 +54,19 @@ typedef struct th_wire_header {
 typedef struct th_wire_hello {
   uint32_t magic;
   uint16_t version_min, version_max; /**< that the client speaks */
-  uint64_t features; /**< optional abilities; none yet: 0 */
+  uint64_t features; /**< TH_WIRE_FEATURE_… that the client has */
   char client[64]; /**< "trainhost 0.1.0, PROGRAM"; NUL-padded, for logs and lists */
 } th_wire_hello;
 
-/** With it come, in this order: CTL, STATUS, ARENA, the daemon's doorbell, the client's doorbell.
- */
-enum { TH_WIRE_WELCOME_FDS = 5 };
+/** With it come, in this order: CTL, STATUS, ARENA, the daemon's doorbell, the client's doorbells
+ * for events and for answers. */
+enum { TH_WIRE_WELCOME_FDS = 6 };
 
 typedef struct th_wire_welcome {
   uint32_t magic;
   uint16_t version; /**< the highest that both speak */
   uint16_t reserved;
-  uint64_t features;
+  uint64_t features; /**< those of the hello that the daemon has, too */
   uint64_t session;
   uint64_t ctl_bytes, status_bytes, arena_bytes;
   uint32_t slot_bytes, slot_count;
@@ -78,8 +83,6 @@ typedef struct th_wire_health {
   uint32_t jobs_running, jobs_queued, jobs_kept; /**< kept: over, result not yet acknowledged */
   uint32_t threads;
   uint64_t data_bytes, data_bytes_max; /**< held for jobs, and the limit */
-  char daemon[64];
-  char device[96];
 } th_wire_health;
 
 /** Flags of th_wire_start. */
@@ -178,7 +181,7 @@ typedef struct th_wire_event {
 _Static_assert(sizeof(th_wire_header) == 16, "header");
 _Static_assert(sizeof(th_wire_hello) == 80, "hello");
 _Static_assert(sizeof(th_wire_welcome) == 232, "welcome");
-_Static_assert(sizeof(th_wire_health) == 208, "health");
+_Static_assert(sizeof(th_wire_health) == 48, "health");
 _Static_assert(sizeof(th_wire_start) == 104, "start");
 _Static_assert(offsetof(th_wire_start, array_bytes) == 32, "sizes of a start");
 _Static_assert((int)TH_ARRAY_COUNT <= (int)TH_WIRE_ARRAYS_MAX, "arrays of a start");
@@ -194,13 +197,37 @@ _Static_assert(sizeof(th_wire_event) == 64, "event");
  * two cache lines, because adjacent lines are prefetched in pairs. */
 #define TH_WIRE_LINE_BYTES 128
 
+/** The newest request that was made by shared memory instead of the socket. Its head and a short
+ * body share a cache line. */
+enum { TH_WIRE_CALL_BYTES_MAX = 4096 - 16, TH_WIRE_ANSWER_BYTES_MAX = 1024 - 16 };
+
+typedef struct th_wire_call {
+  _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t number; /**< calls made, free-running */
+  _Atomic uint32_t type; /**< th_wire_type */
+  _Atomic uint32_t body_bytes;
+  uint32_t reserved;
+  uint8_t body[TH_WIRE_CALL_BYTES_MAX];
+} th_wire_call;
+
+/** Its answer; a th_wire_health shares the head's cache line. */
+typedef struct th_wire_answer {
+  _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t number; /**< calls answered, free-running */
+  _Atomic int32_t status; /**< th_error; if not TH_OK the body is its text */
+  _Atomic uint32_t body_bytes;
+  uint32_t reserved;
+  uint8_t body[TH_WIRE_ANSWER_BYTES_MAX];
+} th_wire_answer;
+
 /** Head of CTL, which the client writes; th_wire_submission[submission_entries] follow. */
 typedef struct th_wire_ctl {
   _Alignas(TH_WIRE_LINE_BYTES) uint32_t magic; /**< written by the daemon before it is sent */
   uint32_t version;
   _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t submission_tail; /**< entries put, free-running */
   _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t event_head; /**< events taken, free-running */
-  _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t client_sleeps; /**< 1: ring the client's doorbell */
+  /** 1: ring the client's doorbell for events after putting some. */
+  _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t client_sleeps;
+  _Atomic uint32_t client_awaits; /**< 1: ring the one for answers after answering */
+  th_wire_call call;
 } th_wire_ctl;
 
 /** Where one job's newest progress lies: a seqlock (Boehm 2012, "Can seqlocks get along with
@@ -218,16 +245,19 @@ typedef struct th_wire_status {
   uint32_t version;
   _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t submission_head; /**< entries taken, free-running */
   _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t event_tail; /**< events put, free-running */
-  /** 1: ring the daemon's doorbell after putting submissions. */
+  /** 1: ring the daemon's doorbell after putting submissions, or making a call. */
   _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint32_t daemon_sleeps;
   /** 1: news found the event queue full; ring the daemon's doorbell after taking events. */
   _Atomic uint32_t daemon_wants_room;
   _Alignas(TH_WIRE_LINE_BYTES) _Atomic uint64_t heartbeat; /**< grows every heartbeat_ms */
+  th_wire_answer answer;
 } th_wire_status;
 
 _Static_assert(sizeof(th_progress) % 8 == 0, "cells copy whole words");
-_Static_assert(sizeof(th_wire_ctl) == 4 * TH_WIRE_LINE_BYTES, "ctl");
-_Static_assert(sizeof(th_wire_status) == 5 * TH_WIRE_LINE_BYTES, "status");
+_Static_assert(sizeof(th_wire_call) == 4096, "call");
+_Static_assert(sizeof(th_wire_answer) == 1024, "answer");
+_Static_assert(sizeof(th_wire_ctl) == 4 * TH_WIRE_LINE_BYTES + sizeof(th_wire_call), "ctl");
+_Static_assert(sizeof(th_wire_status) == 5 * TH_WIRE_LINE_BYTES + sizeof(th_wire_answer), "status");
 _Static_assert(sizeof(th_wire_cell) == 2 * TH_WIRE_LINE_BYTES, "cell");
 _Static_assert(offsetof(th_wire_cell, words) == 8, "cell words");
 

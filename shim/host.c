@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "ipc/progress.h"
+#include "shim/ask.h"
 #include "shim/listing.h"
 #include "shim/result.h"
 #include "shim/sender.h"
@@ -73,13 +74,10 @@ static th_error job_answer_judge(th_way_session *session, const th_wire_job *ans
 static th_error job_exchange(th_way_session *session, th_wire_type type, const void *body,
                              uint32_t body_bytes, int64_t deadline_ns, th_wire_job *answer) {
   th_link *link = &session->link;
-  th_error error = th_link_exchange(link, type, body, body_bytes, deadline_ns);
+  th_error error = th_ask_exchange(session, type, body, body_bytes, deadline_ns);
   if (error != TH_OK) return error;
   if (link->answer.header.body_bytes != sizeof *answer)
-    return th_link_end(link, th_fail(TH_ERR_PROTOCOL,
-                                     "trainhostd at %s broke the protocol: an "
-                                     "answer of another size",
-                                     link->path));
+    return th_link_fail_protocol(link, "an answer of another size");
   memcpy(answer, link->answer.body, sizeof *answer);
   return job_answer_judge(session, answer);
 }
@@ -275,12 +273,12 @@ static th_error host_next(th_way_job *job, th_event *event, int64_t timeout_ns) 
 
 static th_error host_cancel(th_way_session *session, uint64_t number) {
   th_wire_job body = {.job = number};
-  return th_link_request(&session->link, TH_WIRE_CANCEL, &body, sizeof body, NULL, 0);
+  return th_ask_request(session, TH_WIRE_CANCEL, &body, sizeof body, NULL, 0);
 }
 
 static th_error host_stop(th_way_job *job) {
   th_wire_job body = {.job = job->number};
-  return th_link_request(&job->session->link, TH_WIRE_STOP, &body, sizeof body, NULL, 0);
+  return th_ask_request(job->session, TH_WIRE_STOP, &body, sizeof body, NULL, 0);
 }
 
 static th_error host_result(th_way_job *job, th_result *result) {
@@ -294,7 +292,7 @@ static th_error host_checkpoint(th_way_job *job, th_result *result) {
 static th_error host_forget(th_way_job *job) {
   th_way_session *session = job->session;
   th_wire_job body = {.job = job->number};
-  th_error error = th_link_request(&session->link, TH_WIRE_FORGET, &body, sizeof body, NULL, 0);
+  th_error error = th_ask_request(session, TH_WIRE_FORGET, &body, sizeof body, NULL, 0);
   if (error != TH_OK) return error;
   pthread_mutex_lock(&session->lock);
   job->is_forgotten = true;
@@ -317,7 +315,7 @@ static void host_job_close(th_way_job *job) {
 static th_error host_health(th_way_session *session, th_health *health) {
   th_wire_health wire;
   int64_t asked_ns = th_clock_now_ns();
-  th_error error = th_link_request(&session->link, TH_WIRE_PING, NULL, 0, &wire, sizeof wire);
+  th_error error = th_ask_request(session, TH_WIRE_PING, NULL, 0, &wire, sizeof wire);
   if (error != TH_OK) return error;
   *health = (th_health){.round_trip_ns = (uint64_t)(th_clock_now_ns() - asked_ns),
                         .uptime_ms = wire.uptime_ms,
@@ -329,8 +327,8 @@ static th_error host_health(th_way_session *session, th_health *health) {
                         .threads = wire.threads,
                         .data_bytes = wire.data_bytes,
                         .data_bytes_max = wire.data_bytes_max};
-  memcpy(health->daemon, wire.daemon, sizeof health->daemon - 1);
-  memcpy(health->device, wire.device, sizeof health->device - 1);
+  memcpy(health->daemon, session->daemon, sizeof health->daemon);
+  memcpy(health->device, session->device, sizeof health->device);
   memcpy(health->io, session->engine.text, sizeof health->io);
   return TH_OK;
 }
@@ -339,7 +337,8 @@ static void host_statistics(th_way_session *session, th_statistics *statistics) 
   pthread_mutex_lock(&session->lock);
   statistics->bytes_sent = session->bytes_sent;
   statistics->events = session->events_taken;
-  statistics->doorbells = session->doorbells;
+  statistics->doorbells =
+      session->doorbells + atomic_load_explicit(&session->call_doorbells, memory_order_relaxed);
   pthread_mutex_unlock(&session->lock);
 }
 

@@ -80,7 +80,7 @@ static th_error fail_stalled(const th_link *link, uint32_t type, int64_t since_n
 }
 
 /* Give what the channel says the path, and let the link end where it must. */
-static th_error channel_judge(th_link *link, th_error error, uint32_t type, int64_t since_ns) {
+static th_error transport_judge(th_link *link, th_error error, uint32_t type, int64_t since_ns) {
   if (error == TH_ERR_AGAIN) return fail_stalled(link, type, since_ns);
   if (error == TH_ERR_HOST_LOST) return th_link_end_lost(link);
   if (error == TH_ERR_PROTOCOL)
@@ -88,7 +88,7 @@ static th_error channel_judge(th_link *link, th_error error, uint32_t type, int6
   return error == TH_OK ? TH_OK : th_link_end(link, error);
 }
 
-static th_error fail_protocol(th_link *link, const char *what) {
+th_error th_link_fail_protocol(th_link *link, const char *what) {
   return th_link_end(
       link, th_fail(TH_ERR_PROTOCOL, "trainhostd at %s broke the protocol: %s", link->path, what));
 }
@@ -99,9 +99,7 @@ static th_error request_send(th_link *link, th_wire_type type, const void *body,
   return th_channel_send(link->fd, &header, body, NULL, 0, deadline_ns);
 }
 
-/* An answer to a request that was given up. A job that was accepted too late has nobody to send its
- * data: it must not stay behind. */
-static void late_answer_discard(th_link *link) {
+void th_link_discard_late(th_link *link) {
   th_message *answer = &link->answer;
   th_message_close_fds(answer, 0);
   th_wire_job job;
@@ -117,11 +115,11 @@ static void late_answer_discard(th_link *link) {
 static th_error answer_refusal(th_link *link) {
   const th_wire_header *header = &link->answer.header;
   if (header->status > TH_OK || header->status < TH_ERR_SYSTEM)
-    return fail_protocol(link, "an answer with an unknown status");
+    return th_link_fail_protocol(link, "an answer with an unknown status");
   bool may_come_later = header->type == TH_WIRE_RESULT || header->type == TH_WIRE_CHECKPOINT;
   if (header->status == TH_ERR_AGAIN && !may_come_later)
-    return fail_protocol(link,
-                         "\"again\" for an answer, which only a result or a checkpoint may be");
+    return th_link_fail_protocol(
+        link, "\"again\" for an answer, which only a result or a checkpoint may be");
   if (header->status == TH_OK || header->status == TH_ERR_AGAIN) return (th_error)header->status;
   if (header->body_bytes == 0)
     return th_fail((th_error)header->status, "trainhostd refused a %s request and gave no reason",
@@ -129,11 +127,16 @@ static th_error answer_refusal(th_link *link) {
   return th_fail((th_error)header->status, "%.*s", (int)header->body_bytes, link->answer.body);
 }
 
+th_error th_link_judge_answer(th_link *link, th_error error, th_wire_type type, int64_t since_ns) {
+  error = transport_judge(link, error, type, since_ns);
+  return error == TH_OK ? answer_refusal(link) : error;
+}
+
 /* What is not the answer to the newest request must answer one that was given up. */
 static th_error late_answer_judge(th_link *link) {
-  if (link->unanswered == 0) return fail_protocol(link, "an answer to no request");
+  if (link->unanswered == 0) return th_link_fail_protocol(link, "an answer to no request");
   link->unanswered--;
-  late_answer_discard(link);
+  th_link_discard_late(link);
   return TH_OK;
 }
 
@@ -143,9 +146,10 @@ static th_error answer_receive(th_link *link, th_wire_type type, uint32_t reques
   do {
     th_error error = th_channel_receive(link->fd, &link->answer, deadline_ns);
     if (error == TH_ERR_AGAIN) break;
-    if (error != TH_OK) return channel_judge(link, error, type, since_ns);
+    if (error != TH_OK) return transport_judge(link, error, type, since_ns);
     if (link->answer.header.request == request) {
-      if (link->answer.header.type != type) return fail_protocol(link, "an answer of another type");
+      if (link->answer.header.type != type)
+        return th_link_fail_protocol(link, "an answer of another type");
       return answer_refusal(link);
     }
     error = late_answer_judge(link);
@@ -189,21 +193,8 @@ th_error th_link_exchange(th_link *link, th_wire_type type, const void *body, ui
   th_error error = th_link_state(link);
   if (error != TH_OK) return error;
   error = request_send(link, type, body, body_bytes, deadline_ns);
-  if (error != TH_OK) return channel_judge(link, error, type, since_ns);
+  if (error != TH_OK) return transport_judge(link, error, type, since_ns);
   return answer_receive(link, type, link->request, since_ns, deadline_ns);
-}
-
-th_error th_link_request(th_link *link, th_wire_type type, const void *body, uint32_t body_bytes,
-                         void *answer, uint32_t answer_bytes) {
-  int64_t deadline_ns = th_link_deadline_ns(link);
-  th_error error = th_link_enter(link, deadline_ns);
-  if (error != TH_OK) return error;
-  error = th_link_exchange(link, type, body, body_bytes, deadline_ns);
-  if (error == TH_OK && link->answer.header.body_bytes != answer_bytes)
-    error = fail_protocol(link, "an answer of another size");
-  if (error == TH_OK && answer_bytes > 0) memcpy(answer, link->answer.body, answer_bytes);
-  th_link_leave(link);
-  return error;
 }
 
 void th_link_post(th_link *link, th_wire_type type, const void *body, uint32_t body_bytes) {
@@ -225,16 +216,19 @@ static th_error connect_until(const char *path, int64_t deadline_ns, int *fd) {
 }
 
 static th_error welcome_judge(th_link *link, const th_wire_welcome *welcome) {
-  if (welcome->magic != TH_WIRE_MAGIC) return fail_protocol(link, "a welcome without its magic");
+  if (welcome->magic != TH_WIRE_MAGIC)
+    return th_link_fail_protocol(link, "a welcome without its magic");
   if (welcome->version < TH_WIRE_VERSION_MIN || welcome->version > TH_WIRE_VERSION_MAX)
     return th_fail(TH_ERR_VERSION,
                    "trainhostd at %s chose protocol version %u and this libtrainhost " TH_VERSION
                    " speaks %d to %d; update the older one",
                    link->path, welcome->version, TH_WIRE_VERSION_MIN, TH_WIRE_VERSION_MAX);
+  if ((welcome->features & ~TH_WIRE_FEATURE_CALLS) != 0)
+    return th_link_fail_protocol(link, "a welcome with features that were not asked for");
   if (welcome->heartbeat_ms == 0 || welcome->heartbeat_ms > HEARTBEAT_MS_MAX)
-    return fail_protocol(link, "a welcome with a heartbeat that is too slow to watch");
+    return th_link_fail_protocol(link, "a welcome with a heartbeat that is too slow to watch");
   if (link->answer.fd_count != TH_WIRE_WELCOME_FDS)
-    return fail_protocol(link, "a welcome with the wrong number of descriptors");
+    return th_link_fail_protocol(link, "a welcome with the wrong number of descriptors");
   return TH_OK;
 }
 
@@ -251,12 +245,13 @@ static th_error greet(th_link *link, const char *client, int64_t deadline_ns,
                       th_greeting *greeting) {
   th_wire_hello hello = {.magic = TH_WIRE_MAGIC,
                          .version_min = TH_WIRE_VERSION_MIN,
-                         .version_max = TH_WIRE_VERSION_MAX};
+                         .version_max = TH_WIRE_VERSION_MAX,
+                         .features = TH_WIRE_FEATURE_CALLS};
   snprintf(hello.client, sizeof hello.client, "trainhost " TH_VERSION ", %s", client);
   th_error error = th_link_exchange(link, TH_WIRE_HELLO, &hello, sizeof hello, deadline_ns);
   if (error != TH_OK) return refusal_complete(link, error);
   if (link->answer.header.body_bytes != sizeof greeting->welcome)
-    return fail_protocol(link, "a welcome of another size");
+    return th_link_fail_protocol(link, "a welcome of another size");
   memcpy(&greeting->welcome, link->answer.body, sizeof greeting->welcome);
   error = welcome_judge(link, &greeting->welcome);
   if (error != TH_OK) return error;

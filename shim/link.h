@@ -1,5 +1,6 @@
 /**
- * The control socket of one session: the handshake, and then requests, one at a time.
+ * The control socket of one session: the handshake, and then requests, one at a time; what may
+ * travel through shared memory does so by ask.h, in the same turns.
  *
  * A link ends once and for ever: by a hang-up, or because the daemon broke the protocol. The first
  * reason is kept and answers every later request.
@@ -49,25 +50,35 @@ typedef struct th_greeting {
 th_error th_link_open(th_link *link, const char *path, const char *client,
                       int64_t connect_timeout_ns, th_greeting *greeting);
 
-/**
- * Send a request and take its answer, within call_timeout_ns.
- *
- * @param body          sent after the header; NULL if body_bytes is 0.
- * @param answer        [out] body of the answer, of exactly answer_bytes.
- * @return TH_OK; TH_ERR_HOST_STALLED; TH_ERR_HOST_LOST; TH_ERR_PROTOCOL; or what the daemon refused
- *         with, and its text.
- *
- * Threads: any; they take turns.
- */
-th_error th_link_request(th_link *link, th_wire_type type, const void *body, uint32_t body_bytes,
-                         void *answer, uint32_t answer_bytes);
-
-/** The three steps of th_link_request, for a caller who needs the answer as it came. The answer and
- *  its descriptors last until it leaves; who takes them over sets fd_count to 0. */
+/** The turn of this thread to ask, until it leaves. @return TH_OK; TH_ERR_HOST_STALLED. */
 th_error th_link_enter(th_link *link, int64_t deadline_ns);
+
+/**
+ * Send a request on the socket and take its answer.
+ *
+ * @param body  sent after the header; NULL if body_bytes is 0.
+ * @return TH_OK: the answer and its descriptors last until this thread leaves; who takes them over
+ *         sets fd_count to 0. TH_ERR_HOST_STALLED; TH_ERR_HOST_LOST; TH_ERR_PROTOCOL; or what the
+ *         daemon refused with, and its text.
+ */
 th_error th_link_exchange(th_link *link, th_wire_type type, const void *body, uint32_t body_bytes,
                           int64_t deadline_ns);
 void th_link_leave(th_link *link);
+
+/**
+ * Judge the answer that came some way, or why none came.
+ *
+ * @param error  of taking the answer: TH_ERR_AGAIN: none came in time.
+ * @return as th_link_exchange. What cannot be gone on from ends the link.
+ */
+th_error th_link_judge_answer(th_link *link, th_error error, th_wire_type type, int64_t since_ns);
+
+/** The answer in hand is to a request that was given up. A job that was accepted too late has
+ * nobody to send its data: it is given back. */
+void th_link_discard_late(th_link *link);
+
+/** End the link because the daemon broke the protocol. @return TH_ERR_PROTOCOL. */
+th_error th_link_fail_protocol(th_link *link, const char *what);
 
 /** The moment by which a call that begins now must be answered. */
 int64_t th_link_deadline_ns(const th_link *link);

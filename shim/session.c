@@ -1,8 +1,8 @@
 #include "shim/session.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -35,11 +35,6 @@ static int64_t smaller(int64_t a, int64_t b) {
 
 static int64_t timeout_or(int64_t timeout_ns, int64_t fallback_ns) {
   return timeout_ns == 0 ? fallback_ns : smaller(timeout_ns, TIMEOUT_NS_MAX);
-}
-
-static bool cpu_is_spare(void) {
-  cpu_set_t usable;
-  return sched_getaffinity(0, sizeof usable, &usable) == 0 && CPU_COUNT(&usable) > 1;
 }
 
 static void close_fd(int *fd) {
@@ -99,6 +94,18 @@ static void rings_init(th_way_session *session) {
                &region->ctl->event_head, &region->status->event_tail);
 }
 
+/* Texts are not believed to end. */
+static void welcome_keep(th_way_session *session, const th_wire_welcome *welcome) {
+  memcpy(session->daemon, welcome->daemon, sizeof session->daemon - 1);
+  memcpy(session->device, welcome->device, sizeof session->device - 1);
+  session->answers = (th_engine){.kind = &th_engine_syscall,
+                                 .bell_fd = session->answer_bell_fd,
+                                 .socket_fd = session->link.fd};
+  if ((welcome->features & TH_WIRE_FEATURE_CALLS) == 0) return;
+  session->caller.call = &session->region.ctl->call;
+  session->caller.answer = &session->region.status->answer;
+}
+
 static void pulse_init(th_way_session *session, int64_t stall_timeout_ns, uint32_t heartbeat_ms) {
   th_pulse *pulse = &session->pulse;
   int64_t beats_ns = BEATS_MISSED_MAX * (heartbeat_ms * TH_NS_PER_MS);
@@ -113,9 +120,10 @@ static th_way_session *session_create(void) {
   th_way_session *session = calloc(1, sizeof *session);
   if (session == NULL) return NULL;
   session->region = TH_REGION_NONE;
-  session->daemon_bell_fd = session->client_bell_fd = -1;
+  session->daemon_bell_fd = session->client_bell_fd = session->answer_bell_fd = -1;
   session->notice_fd = session->epoll_fd = -1;
-  session->has_free_cpu = cpu_is_spare();
+  th_spin_init(&session->spin);
+  th_spin_init(&session->call_spin);
   pthread_mutex_init(&session->lock, NULL);
   pthread_cond_init(&session->changed, NULL);
   return session;
@@ -125,14 +133,14 @@ static th_error session_connect(th_way_session *session, const char *path,
                                 const th_adapter_options *options) {
   th_greeting greeting;
   const char *client = options->client != NULL ? options->client : program_invocation_short_name;
-  th_error error = th_engine_choose(options->io, &session->engine);
-  if (error != TH_OK) return error;
   session->link.call_timeout_ns = timeout_or(options->call_timeout_ns, CALL_TIMEOUT_NS);
-  error = th_link_open(&session->link, path, client,
-                       timeout_or(options->connect_timeout_ns, CONNECT_TIMEOUT_NS), &greeting);
+  th_error error =
+      th_link_open(&session->link, path, client,
+                   timeout_or(options->connect_timeout_ns, CONNECT_TIMEOUT_NS), &greeting);
   if (error != TH_OK) return error;
   session->daemon_bell_fd = greeting.fds[3];
   session->client_bell_fd = greeting.fds[4];
+  session->answer_bell_fd = greeting.fds[5];
   error = th_region_adopt(&greeting.welcome, greeting.fds, &session->region);
   if (error == TH_OK) error = region_keep_from_children(&session->region);
   if (error == TH_OK) error = slots_open(session);
@@ -141,6 +149,7 @@ static th_error session_connect(th_way_session *session, const char *path,
     error = th_engine_open(&session->engine, session->client_bell_fd, session->link.fd);
   if (error != TH_OK) return error;
   rings_init(session);
+  welcome_keep(session, &greeting.welcome);
   pulse_init(session, timeout_or(options->stall_timeout_ns, STALL_TIMEOUT_NS),
              greeting.welcome.heartbeat_ms);
   return TH_OK;
@@ -148,9 +157,13 @@ static th_error session_connect(th_way_session *session, const char *path,
 
 th_error th_session_open(const char *path, const th_adapter_options *options,
                          th_way_session **opened) {
+  th_engine engine;
+  th_error error = th_engine_choose(options->io, &engine);
+  if (error != TH_OK) return error;
   th_way_session *session = session_create();
   if (session == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for a session");
-  th_error error = session_connect(session, path, options);
+  session->engine = engine;
+  error = session_connect(session, path, options);
   if (error != TH_OK) {
     th_session_close(session);
     return error;
@@ -166,6 +179,7 @@ void th_session_abandon(th_way_session *session) {
   close_fd(&session->link.fd);
   close_fd(&session->daemon_bell_fd);
   close_fd(&session->client_bell_fd);
+  close_fd(&session->answer_bell_fd);
   close_fd(&session->notice_fd);
   close_fd(&session->epoll_fd);
   close_fd(&session->region.ctl_fd);

@@ -11,12 +11,15 @@
 #define TH_SHIM_SESSION_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ipc/call.h"
 #include "ipc/engine.h"
 #include "ipc/region.h"
 #include "ipc/ring.h"
+#include "ipc/spin.h"
 #include "shim/inbox.h"
 #include "shim/link.h"
 #include "shim/way.h"
@@ -54,11 +57,15 @@ struct th_way_job {
 struct th_way_session {
   th_link link;
   th_region region;
-  int daemon_bell_fd, client_bell_fd;
+  int daemon_bell_fd, client_bell_fd, answer_bell_fd;
   th_engine engine; /**< how the watcher sleeps */
+  char daemon[64], device[96]; /**< texts of the welcome */
+  th_caller caller; /**< of the thread that has entered the link, as the next three */
+  th_engine answers; /**< how it sleeps: with plain system calls, as for the socket's answers */
+  th_spin call_spin;
+  atomic_uint_fast64_t call_doorbells;
   int notice_fd; /**< rings in epoll_fd when another thread took the events that it waits for */
   int epoll_fd;
-  bool has_free_cpu; /**< the daemon can run while this thread spins */
   uint32_t slot_count; /**< slots used: never more than submissions fit in their queue */
 
   pthread_mutex_t lock; /**< of all below */
@@ -66,7 +73,7 @@ struct th_way_session {
   bool is_watched; /**< a thread sleeps on the doorbell */
   bool is_held; /**< events stay in their queue: they may belong to a job not yet known */
   bool is_armed; /**< the caller's event loop sleeps on epoll_fd */
-  int64_t spin_ns;
+  th_spin spin; /**< of who watches for events */
   th_pulse pulse;
   th_ring submissions, events;
   th_way_job *jobs;

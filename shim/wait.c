@@ -22,17 +22,11 @@
 #include "shim/sender.h"
 #include "shim/session.h"
 
-/* As long as going to sleep and being woken takes: spinning longer never pays. */
-#define SPIN_NS_MAX INT64_C(20000)
-/* Spinning that failed so often that this little is left is given up. */
-#define SPIN_NS_MIN INT64_C(1000)
-
 /* ---- taking events ---- */
 
-static bool events_are_waiting(th_way_session *session) {
-  /* Acquire is th_ring_take's affair; this only decides whether to sleep. */
-  uint32_t tail = atomic_load_explicit(&session->region.status->event_tail, memory_order_relaxed);
-  return tail != session->events.index;
+/* Acquire is th_ring_take's affair; this only decides whether to sleep. */
+static bool is_put(const void *of) {
+  return th_ring_is_put(of);
 }
 
 static th_error news_convert(const th_wire_event *wire, th_phase phase, th_event *event) {
@@ -142,36 +136,20 @@ static th_error fail_stalled(th_way_session *session) {
                  session->link.path, session->pulse.stall_timeout_ns / TH_NS_PER_MS);
 }
 
-static void cpu_relax(void) {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
-static bool spin(th_way_session *session, uint32_t index, int64_t until_ns) {
-  const _Atomic uint32_t *tail = &session->region.status->event_tail;
-  do {
-    if (atomic_load_explicit(tail, memory_order_relaxed) != index) return true;
-    cpu_relax();
-  } while (th_clock_now_ns() < until_ns);
-  return false;
-}
-
 /* Spin for a moment if that has paid lately. @return whether an event came. */
 static bool watch_spin(th_way_session *session, int64_t until_ns) {
-  int64_t now_ns = th_clock_now_ns();
-  if (!session->has_free_cpu || session->spin_ns < SPIN_NS_MIN) return false;
-  uint32_t index = session->events.index;
-  int64_t spin_until_ns = now_ns + session->spin_ns;
+  int64_t budget_ns = th_spin_budget_ns(&session->spin);
+  if (budget_ns == 0) return false;
+  th_ring events = session->events;
+  int64_t spin_until_ns = th_clock_now_ns() + budget_ns;
   pthread_mutex_unlock(&session->lock);
-  bool has_come = spin(session, index, spin_until_ns < until_ns ? spin_until_ns : until_ns);
+  bool is_there =
+      th_spin_until(spin_until_ns < until_ns ? spin_until_ns : until_ns, is_put, &events);
   pthread_mutex_lock(&session->lock);
   /* Another thread may have taken what this one waits for; nobody would ring for that any more. */
-  has_come |= session->events.index != index;
-  session->spin_ns = has_come ? SPIN_NS_MAX : session->spin_ns / 2;
-  return has_come;
+  is_there |= session->events.index != events.index;
+  th_spin_learn(&session->spin, is_there);
+  return is_there;
 }
 
 /* A bell that was not rung leaves only the hang-up to have woken the watch. With both at once the
@@ -186,7 +164,7 @@ static void watch_engine(th_way_session *session, int64_t until_ns) {
   bool is_rung = th_doorbell_wake(flag, session->client_bell_fd);
   if (error == TH_ERR_SYSTEM) (void)th_link_end(&session->link, error);
   if (error == TH_OK && !is_rung) th_link_check_hang_up(&session->link);
-  if (is_rung && slept_ns < SPIN_NS_MAX) session->spin_ns = SPIN_NS_MAX;
+  if (is_rung) th_spin_learn_slept(&session->spin, slept_ns);
 }
 
 static void watch(th_way_session *session, int64_t until_ns) {
@@ -194,7 +172,7 @@ static void watch(th_way_session *session, int64_t until_ns) {
   if (!watch_spin(session, until_ns)) {
     _Atomic uint32_t *flag = &session->region.ctl->client_sleeps;
     th_doorbell_sleep(flag);
-    if (events_are_waiting(session))
+    if (th_ring_is_put(&session->events))
       (void)th_doorbell_wake(flag, session->client_bell_fd);
     else
       watch_engine(session, until_ns);

@@ -91,12 +91,17 @@ Test(region, the_parts_lie_where_the_protocol_says) {
   both_open(&sides);
   const uint8_t *ctl = (const uint8_t *)sides.client.ctl;
   const uint8_t *status = (const uint8_t *)sides.client.status;
-  cr_assert_eq((const uint8_t *)sides.client.submissions - ctl, 512);
-  cr_assert_eq((const uint8_t *)sides.client.cells - status, 640);
-  cr_assert_eq((const uint8_t *)sides.client.events - status, 640 + 16 * 256);
+  cr_assert_eq((const uint8_t *)sides.client.submissions - ctl, 4608);
+  cr_assert_eq((const uint8_t *)sides.client.cells - status, 1664);
+  cr_assert_eq((const uint8_t *)sides.client.events - status, 1664 + 16 * 256);
   cr_assert_eq(offsetof(th_wire_ctl, client_sleeps), 384);
+  cr_assert_eq(offsetof(th_wire_ctl, client_awaits), 388);
   cr_assert_eq(offsetof(th_wire_status, daemon_wants_room), 388);
   cr_assert_eq(offsetof(th_wire_status, heartbeat), 512);
+  cr_assert_eq(offsetof(th_wire_ctl, call), 512);
+  cr_assert_eq(offsetof(th_wire_call, body), 16);
+  cr_assert_eq(offsetof(th_wire_status, answer), 640);
+  cr_assert_eq(offsetof(th_wire_answer, body), 16);
   both_close(&sides);
 }
 
@@ -167,11 +172,11 @@ Test(region, create_refuses_a_size_out_of_its_range) {
   }
 }
 
-Test(region, the_smallest_region_is_three_pages) {
+Test(region, the_smallest_region_is_four_pages) {
   const th_region_geometry smallest = {1, 1, 1, 4096, 1};
   th_region region;
   cr_assert_eq(th_region_create(&smallest, &region), TH_OK);
-  cr_assert_eq(region.ctl_bytes, 4096);
+  cr_assert_eq(region.ctl_bytes, 8192);
   cr_assert_eq(region.status_bytes, 4096);
   cr_assert_eq(region.arena_bytes, 4096);
   th_region_fini(&region);
@@ -181,8 +186,8 @@ Test(region, the_smallest_region_is_three_pages) {
  * and behind each of the three. */
 Test(region, create_without_memory_is_an_error_and_leaves_nothing) {
   static const th_region_geometry rising = {8, 256, 64, 65536, 3};
-  static const char *const missing[] = {"4096 bytes", "36864 bytes", "196608 bytes"};
-  static const rlim_t limits[] = {1024, 8192, 65536};
+  static const char *const missing[] = {"8192 bytes", "36864 bytes", "196608 bytes"};
+  static const rlim_t limits[] = {1024, 16384, 65536};
   signal(SIGXFSZ, SIG_IGN);
   struct rlimit before;
   cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);

@@ -47,13 +47,15 @@ static void assert_text(const char *part) {
 
 static void answer_health(struct peer *server) {
   th_wire_health health = {.uptime_ms = 7, .sessions = 1, .jobs_kept = 3, .data_bytes_max = 99};
-  memset(health.daemon, 'd', sizeof health.daemon); /* not terminated */
-  strcpy(health.device, "cpu");
   peer_answer(server, &health, sizeof health, NULL, 0);
 }
 
 static void serve_health(struct peer *server) {
-  peer_welcome(server);
+  th_wire_welcome welcome;
+  peer_greet(server, &welcome);
+  memset(welcome.daemon, 'd', sizeof welcome.daemon); /* not terminated */
+  strcpy(welcome.device, "cpu");
+  peer_send_welcome(server, &welcome);
   peer_expect(server, TH_WIRE_PING);
   answer_health(server);
   peer_await_hang_up(server);

@@ -13,20 +13,19 @@
 
 #include "base/clock.h"
 #include "tests/shim/peer.h"
+#include "tests/support/leak.h"
 #include "tests/support/refuse.h"
 
 static char directory[] = "/tmp/trainhost-open-XXXXXX";
 static char path[64];
-static int fds_before;
-
 static void setup(void) {
   cr_assert_not_null(mkdtemp(directory));
   snprintf(path, sizeof path, "%s/socket", directory);
-  fds_before = open_fd_count();
+  leak_begin();
 }
 
 static void teardown(void) {
-  cr_expect_eq(open_fd_count(), fds_before, "a descriptor was left open");
+  leak_end();
   unlink(path);
   rmdir(directory);
 }

@@ -38,7 +38,7 @@ static void *peer_run(void *argument) {
 struct peer *peer_start(void (*script)(struct peer *peer), void *user) {
   struct peer *peer = calloc(1, sizeof *peer);
   th_check(peer != NULL);
-  peer->fd = peer->daemon_bell = peer->client_bell = -1;
+  peer->fd = peer->daemon_bell = peer->client_bell = peer->answer_bell = -1;
   peer->region = TH_REGION_NONE;
   peer->script = script;
   peer->user = user;
@@ -59,6 +59,7 @@ void peer_stop(struct peer *peer) {
   close_fd(peer->fd);
   close_fd(peer->daemon_bell);
   close_fd(peer->client_bell);
+  close_fd(peer->answer_bell);
   close(peer->listener);
   close(peer->lock_fd);
   th_region_fini(&peer->region);
@@ -121,10 +122,12 @@ void peer_greet(struct peer *peer, th_wire_welcome *welcome) {
   th_check(th_region_create(&geometry, region) == TH_OK);
   th_check(th_doorbell_create(&peer->daemon_bell) == TH_OK);
   th_check(th_doorbell_create(&peer->client_bell) == TH_OK);
+  th_check(th_doorbell_create(&peer->answer_bell) == TH_OK);
   th_ring_init(&peer->submissions, region->submissions, PEER_EVENTS,
                &region->status->submission_head, &region->ctl->submission_tail);
   th_ring_init(&peer->events, region->events, PEER_EVENTS, &region->status->event_tail,
                &region->ctl->event_head);
+  peer->calls = (th_callee){.call = &region->ctl->call, .answer = &region->status->answer};
   *welcome = (th_wire_welcome){.magic = TH_WIRE_MAGIC,
                                .version = TH_WIRE_VERSION_MAX,
                                .session = 1,
@@ -135,9 +138,9 @@ void peer_greet(struct peer *peer, th_wire_welcome *welcome) {
 }
 
 void peer_send_welcome(struct peer *peer, const th_wire_welcome *welcome) {
-  const int fds[TH_WIRE_WELCOME_FDS] = {peer->region.ctl_fd, peer->region.status_fd,
+  const int fds[TH_WIRE_WELCOME_FDS] = {peer->region.ctl_fd,   peer->region.status_fd,
                                         peer->region.arena_fd, peer->daemon_bell,
-                                        peer->client_bell};
+                                        peer->client_bell,     peer->answer_bell};
   peer_answer(peer, welcome, sizeof *welcome, fds, TH_WIRE_WELCOME_FDS);
 }
 
@@ -146,6 +149,36 @@ void peer_welcome(struct peer *peer) {
   peer_greet(peer, &welcome);
   peer_send_welcome(peer, &welcome);
 }
+
+void peer_welcome_calls(struct peer *peer) {
+  th_wire_welcome welcome;
+  peer_greet(peer, &welcome);
+  welcome.features = TH_WIRE_FEATURE_CALLS;
+  peer_send_welcome(peer, &welcome);
+}
+
+/* ---- calls ---- */
+
+void peer_expect_call(struct peer *peer, th_wire_type type) {
+  int64_t deadline_ns = th_clock_deadline_ns(PATIENCE_NS);
+  struct pollfd bell = {.fd = peer->daemon_bell, .events = POLLIN};
+  _Atomic uint32_t *sleeps = &peer->region.status->daemon_sleeps;
+  while (!th_call_is_waiting(&peer->calls)) {
+    th_check(th_clock_now_ns() < deadline_ns);
+    th_doorbell_sleep(sleeps);
+    if (!th_call_is_waiting(&peer->calls)) poll(&bell, 1, 1000);
+    (void)th_doorbell_wake(sleeps, peer->daemon_bell);
+  }
+  th_check(th_call_take(&peer->calls, &peer->message) == TH_OK);
+  th_check(peer->message.header.type == (uint32_t)type);
+}
+
+void peer_answer_call(struct peer *peer, th_error status, const void *body, uint32_t bytes) {
+  th_call_answer(&peer->calls, status, body, bytes);
+  th_doorbell_ring(&peer->region.ctl->client_awaits, peer->answer_bell);
+}
+
+/* ---- jobs ---- */
 
 void peer_accept_job(struct peer *peer, th_wire_type type, uint64_t job, uint32_t cell) {
   peer_expect(peer, type);

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "ipc/call.h"
 #include "ipc/channel.h"
 #include "ipc/region.h"
 #include "ipc/ring.h"
@@ -25,8 +26,9 @@ struct peer {
   char path[64];
   int listener, lock_fd, fd;
   th_region region;
-  int daemon_bell, client_bell;
+  int daemon_bell, client_bell, answer_bell;
   th_ring submissions, events;
+  th_callee calls;
   th_message message; /**< received last */
   void (*script)(struct peer *peer);
   void *user;
@@ -58,6 +60,13 @@ void peer_send_welcome(struct peer *peer, const th_wire_welcome *welcome);
 
 /** Both, as they should be. */
 void peer_welcome(struct peer *peer);
+
+/** As peer_welcome, from a daemon that takes calls. */
+void peer_welcome_calls(struct peer *peer);
+
+/** Wait for the next call, of that type, and answer it. */
+void peer_expect_call(struct peer *peer, th_wire_type type);
+void peer_answer_call(struct peer *peer, th_error status, const void *body, uint32_t bytes);
 
 /** Accept a start, or an attach, as that job in that cell. */
 void peer_accept_job(struct peer *peer, th_wire_type type, uint64_t job, uint32_t cell);
