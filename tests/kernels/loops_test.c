@@ -234,6 +234,22 @@ Test(loops, activate_and_backward_are_those_of_every_element) {
   }
 }
 
+Test(loops, drop_backward_scales_what_was_kept) {
+  enum { COUNT = 48 };
+  const th_loops *loops;
+  for (uint32_t v = 0; (loops = th_loops_at(v)) != NULL; v++) {
+    float deltas[COUNT];
+    uint8_t kept[COUNT];
+    for (uint32_t i = 0; i < COUNT; i++) {
+      deltas[i] = small_whole(i, 21);
+      kept[i] = i % 3 != 0;
+    }
+    loops->drop_backward(&(th_nonlinearity){.keep = 0.5F}, COUNT, kept, deltas);
+    for (uint32_t i = 0; i < COUNT; i++)
+      cr_assert_eq(deltas[i], kept[i] ? 2 * small_whole(i, 21) : 0);
+  }
+}
+
 enum { LOSS_ROWS_MAX = 37, LOSS_ROWS_ROUND = 48, LOSS_STRIDE = 80 };
 
 /* @param weights  [rows] or NULL. */
