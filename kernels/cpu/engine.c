@@ -31,10 +31,6 @@ void *th_engine_array(th_engine *engine, uint64_t rows, uint64_t width, size_t e
   return array;
 }
 
-static th_real *reals(th_engine *engine, uint64_t rows, uint64_t width) {
-  return th_engine_array(engine, rows, width, sizeof(th_real));
-}
-
 /* ---- the net ---- */
 
 static th_nonlinearity nonlinearity_of(const th_spec *spec, uint32_t layer) {
@@ -164,37 +160,50 @@ static void blocks_allocate(th_engine *engine) {
 /* What the way back to the embedding needs. */
 static void embedding_allocate(th_engine *engine, uint64_t batch_rows) {
   if (engine->model->groups == 0) return;
-  th_dense *first = &engine->denses[th_engine_first(engine) - engine->denses];
-  uint32_t width = first->linear.input_stride;
-  engine->input_deltas = reals(engine, batch_rows * first->times, width);
-  if (!first->linear.is_wide) first->transposed = reals(engine, first->linear.outputs, width);
+  const th_dense *first = th_engine_first(engine);
+  engine->input_deltas =
+      th_engine_reals(engine, batch_rows * first->times, first->linear.input_stride);
+}
+
+/* Whether something below the layer learns: all but the first have a layer there. */
+static bool teaches_below(const th_engine *engine, const th_dense *dense) {
+  return dense != th_engine_first(engine) || engine->model->groups > 0;
+}
+
+static void transposed_allocate(th_engine *engine) {
+  for (uint32_t d = 0; d < engine->dense_count; d++) {
+    th_dense *dense = &engine->denses[d];
+    const th_linear *linear = &dense->linear;
+    if (teaches_below(engine, dense) && !linear->is_wide)
+      dense->transposed = th_engine_reals(engine, linear->outputs, linear->input_stride);
+  }
 }
 
 /* What the way back through a hidden layer needs. */
 static void hidden_allocate_training(th_engine *engine, uint32_t l, uint64_t batch_rows) {
   th_hidden *hidden = &engine->hidden[l];
-  th_dense *above = &engine->denses[l + 1];
-  uint32_t width = above->linear.input_stride;
-  engine->denses[l].deltas = reals(engine, batch_rows, width);
-  if (!above->linear.is_wide) above->transposed = reals(engine, above->linear.outputs, width);
-  if (!th_activation_tells_slope(hidden->f.kind)) hidden->slopes = reals(engine, batch_rows, width);
+  uint32_t width = engine->denses[l].linear.output_stride;
+  engine->denses[l].deltas = th_engine_reals(engine, batch_rows, width);
+  if (!th_activation_tells_slope(hidden->f.kind))
+    hidden->slopes = th_engine_reals(engine, batch_rows, width);
   if (hidden->f.drop_threshold > 0)
     hidden->kept = th_engine_array(engine, batch_rows, width, sizeof *hidden->kept);
-  bool teaches_below = l > 0 || engine->model->groups > 0 || engine->model->cell_count > 0;
-  if (hidden->skips && teaches_below) hidden->passed = reals(engine, batch_rows, width);
+  if (hidden->skips && teaches_below(engine, &engine->denses[l]))
+    hidden->passed = th_engine_reals(engine, batch_rows, width);
   if (th_engine_is_normalized(engine)) th_norm_allocate_training(engine, l, batch_rows);
 }
 
 static void training_allocate(th_engine *engine, uint64_t batch_rows) {
   uint32_t moments = th_optimizer_moments(engine->spec);
   uint64_t count = engine->parameter_count;
-  engine->gradients = reals(engine, count, 1);
+  engine->gradients = th_engine_reals(engine, count, 1);
   engine->rows_ahead = th_engine_array(engine, batch_rows, 1, sizeof *engine->rows_ahead);
-  if (moments > 0) engine->moment1 = reals(engine, count, 1);
-  if (moments > 1) engine->moment2 = reals(engine, count, 1);
+  if (moments > 0) engine->moment1 = th_engine_reals(engine, count, 1);
+  if (moments > 1) engine->moment2 = th_engine_reals(engine, count, 1);
   for (uint32_t l = 0; l < engine->spec->hidden_count; l++)
     hidden_allocate_training(engine, l, batch_rows);
-  th_recurrent_training_allocate(engine, batch_rows);
+  th_recurrent_allocate_training(engine, batch_rows);
+  transposed_allocate(engine);
   embedding_allocate(engine, batch_rows);
   blocks_allocate(engine);
 }
@@ -202,20 +211,21 @@ static void training_allocate(th_engine *engine, uint64_t batch_rows) {
 static void hidden_allocate(th_engine *engine, uint32_t l, uint64_t rows) {
   th_hidden *hidden = &engine->hidden[l];
   const th_dense *above = &engine->denses[l + 1];
-  hidden->values = hidden->skips ? reals(engine, rows, above->linear.input_stride) : above->inputs;
+  hidden->values =
+      hidden->skips ? th_engine_reals(engine, rows, above->linear.input_stride) : above->inputs;
   if (th_engine_is_normalized(engine)) th_norm_allocate(engine, l, rows);
 }
 
 static void forward_allocate(th_engine *engine, uint64_t rows) {
   th_dense *last = &engine->denses[engine->model->layer_count - 1];
-  engine->parameters = reals(engine, engine->parameter_count, 1);
-  last->deltas = reals(engine, rows, last->linear.output_stride);
+  engine->parameters = th_engine_reals(engine, engine->parameter_count, 1);
+  last->deltas = th_engine_reals(engine, rows, last->linear.output_stride);
   engine->slice_sums = th_engine_array(engine, (rows + engine->slice_rows - 1) / engine->slice_rows,
                                        1, sizeof *engine->slice_sums);
   for (uint32_t l = 0; l < engine->model->layer_count; l++)
-    engine->denses[l].inputs = reals(engine, rows, engine->denses[l].linear.input_stride);
+    engine->denses[l].inputs = th_engine_reals(engine, rows, engine->denses[l].linear.input_stride);
   for (uint32_t l = 0; l < engine->spec->hidden_count; l++) hidden_allocate(engine, l, rows);
-  th_recurrent_forward_allocate(engine, rows);
+  th_recurrent_allocate(engine, rows);
   if (engine->model->groups > 0)
     engine->groups = th_engine_array(engine, rows, 1, sizeof *engine->groups);
 }
@@ -231,7 +241,7 @@ static void rule_init(th_engine *engine) {
                                 .weight_sum = (th_real)classes};
   if (spec->weighting == TH_WEIGHTING_NONE || engine->data->labels == NULL) return;
   th_check(spec->weighting == TH_WEIGHTING_LISTED && spec->class_weight_count == classes);
-  th_real *weights = reals(engine, classes, 1);
+  th_real *weights = th_engine_reals(engine, classes, 1);
   double sum = 0;
   for (uint32_t c = 0; c < classes && weights != NULL; c++) {
     weights[c] = (th_real)spec->class_weights[c];
@@ -338,7 +348,7 @@ static void array_write(const th_engine *engine, const th_real *copy, th_real *a
 
 /* The best parameters have memory from the first time that there are any. */
 static th_error best_allocate(th_engine *engine) {
-  if (engine->best == NULL) engine->best = reals(engine, engine->parameter_count, 1);
+  if (engine->best == NULL) engine->best = th_engine_reals(engine, engine->parameter_count, 1);
   if (engine->best != NULL) return TH_OK;
   return th_fail(TH_ERR_SYSTEM, "no memory to keep the best of %" PRIu64 " parameters",
                  engine->model->parameters);

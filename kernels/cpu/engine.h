@@ -13,8 +13,8 @@
 #define th_slice_gather TH_REAL_SYMBOL(th_slice_gather)
 #define th_batch_scale TH_REAL_SYMBOL(th_batch_scale)
 #define th_slice_loss TH_REAL_SYMBOL(th_slice_loss)
-#define th_recurrent_forward_allocate TH_REAL_SYMBOL(th_recurrent_forward_allocate)
-#define th_recurrent_training_allocate TH_REAL_SYMBOL(th_recurrent_training_allocate)
+#define th_recurrent_allocate TH_REAL_SYMBOL(th_recurrent_allocate)
+#define th_recurrent_allocate_training TH_REAL_SYMBOL(th_recurrent_allocate_training)
 #define th_recurrent_forward TH_REAL_SYMBOL(th_recurrent_forward)
 #define th_recurrent_backward TH_REAL_SYMBOL(th_recurrent_backward)
 #define th_embedding_enter TH_REAL_SYMBOL(th_embedding_enter)
@@ -113,11 +113,13 @@ typedef struct th_hidden {
   uint8_t *kept; /**< [rows, output_stride], with dropout */
 } th_hidden;
 
-/** A recurrent layer beside its two linear ones. The outputs of these are the gates in one array,
- * then the gradient at the products; the state's inputs are [times + 1, rows, stride]. */
+/** A recurrent layer beside its two linear ones. The input's deltas begin as the gates, of an LSTM
+ * both have the same array; the state's inputs are [times + 1, rows, stride], zero at first. */
 typedef struct th_recurrence {
-  th_real *memories; /**< [times + 1, rows, stride] the cell states of an LSTM, NULL of a GRU */
-  th_real *products; /**< [rows, gates] the state's, of the time under way; of an LSTM likewise */
+  /** Of an LSTM: its cell states [times + 1, rows, stride], and the state's products [rows, gates]
+   * at the time under way. A GRU, whose products are needed again, has them in the state's deltas.
+   */
+  th_real *memories, *products;
   /** For training. At the outputs: [times, rows, stride] from the layer above; NULL of the last. */
   th_real *output_deltas;
   th_real *state_deltas; /**< [rows, stride] at the time under way; first, from the stack */
@@ -191,6 +193,11 @@ struct th_engine {
  */
 void *th_engine_array(th_engine *engine, uint64_t rows, uint64_t width, size_t element_bytes);
 
+/** The same of numbers that the engine computes with. */
+static inline th_real *th_engine_reals(th_engine *engine, uint64_t rows, uint64_t width) {
+  return th_engine_array(engine, rows, width, sizeof(th_real));
+}
+
 /** The layer that gives the logits. */
 static inline const th_dense *th_engine_last(const th_engine *engine) {
   return &engine->denses[engine->model->layer_count - 1];
@@ -262,8 +269,8 @@ void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows
 
 /** Take the arrays of the recurrent layers, and those that only training needs. A net without such
  * layers needs none. @param rows  of a batch, at most. */
-void th_recurrent_forward_allocate(th_engine *engine, uint64_t rows);
-void th_recurrent_training_allocate(th_engine *engine, uint64_t rows);
+void th_recurrent_allocate(th_engine *engine, uint64_t rows);
+void th_recurrent_allocate_training(th_engine *engine, uint64_t rows);
 
 /** From the windows of the slice to the inputs of the stack. */
 void th_recurrent_forward(const th_batch *batch, th_slice slice);

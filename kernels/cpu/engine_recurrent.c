@@ -2,7 +2,6 @@
  * slice is rows side by side, and the gradient of a layer's weights, which all times share, is one
  * product over all of them. The batch's own number of rows lies between two times: a last batch of
  * fewer rows leaves no gaps. */
-#include "base/check.h"
 #include "kernels/cpu/engine.h"
 
 _Static_assert(TH_WINDOW_MAX <= 1 << 15 && TH_HIDDEN_LAYERS_MAX <= 1 << 16,
@@ -18,18 +17,9 @@ static th_dense *state_of(th_engine *engine, uint32_t c) {
 
 /* ---- arrays ---- */
 
-static th_real *reals(th_engine *engine, uint64_t rows, uint64_t width) {
-  return th_engine_array(engine, rows, width, sizeof(th_real));
-}
-
-static void transposed_allocate(th_engine *engine, th_dense *dense) {
-  const th_linear *linear = &dense->linear;
-  if (!linear->is_wide) dense->transposed = reals(engine, linear->outputs, linear->input_stride);
-}
-
 /* An LSTM's gradient is the same at both products, and its state's products are soon forgotten; a
  * GRU needs them again on the way back. */
-void th_recurrent_forward_allocate(th_engine *engine, uint64_t rows) {
+void th_recurrent_allocate(th_engine *engine, uint64_t rows) {
   bool is_lstm = engine->spec->recurrent == TH_RECURRENT_LSTM;
   uint64_t times = engine->spec->window;
   for (uint32_t c = 0; c < engine->model->cell_count; c++) {
@@ -38,31 +28,27 @@ void th_recurrent_forward_allocate(th_engine *engine, uint64_t rows) {
     th_recurrence *layer = &engine->recurrences[c];
     uint32_t gates = input->linear.output_stride;
     uint32_t width = state->linear.input_stride;
-    input->inputs = reals(engine, times * rows, input->linear.input_stride);
-    input->deltas = reals(engine, times * rows, gates);
-    state->inputs = reals(engine, (times + 1) * rows, width);
-    state->deltas = is_lstm ? input->deltas : reals(engine, times * rows, gates);
+    input->inputs = th_engine_reals(engine, times * rows, input->linear.input_stride);
+    input->deltas = th_engine_reals(engine, times * rows, gates);
+    state->inputs = th_engine_reals(engine, (times + 1) * rows, width);
+    state->deltas = is_lstm ? input->deltas : th_engine_reals(engine, times * rows, gates);
     if (!is_lstm) continue;
-    layer->products = reals(engine, rows, gates);
-    layer->memories = reals(engine, (times + 1) * rows, width);
+    layer->products = th_engine_reals(engine, rows, gates);
+    layer->memories = th_engine_reals(engine, (times + 1) * rows, width);
   }
 }
 
-void th_recurrent_training_allocate(th_engine *engine, uint64_t rows) {
+void th_recurrent_allocate_training(th_engine *engine, uint64_t rows) {
   uint32_t count = engine->model->cell_count;
   uint64_t times = engine->spec->window;
-  if (count == 0) return;
-  transposed_allocate(engine, &engine->denses[0]);
   for (uint32_t c = 0; c < count; c++) {
     th_recurrence *layer = &engine->recurrences[c];
     uint32_t width = state_of(engine, c)->linear.input_stride;
     uint64_t rows_up = c + 1 < count ? times * rows : rows;
-    transposed_allocate(engine, state_of(engine, c));
-    if (c > 0) transposed_allocate(engine, input_of(engine, c));
-    layer->state_deltas = reals(engine, rows, width);
-    layer->carried = reals(engine, rows, width);
-    if (layer->memories != NULL) layer->memory_deltas = reals(engine, rows, width);
-    if (c + 1 < count) layer->output_deltas = reals(engine, rows_up, width);
+    layer->state_deltas = th_engine_reals(engine, rows, width);
+    layer->carried = th_engine_reals(engine, rows, width);
+    if (layer->memories != NULL) layer->memory_deltas = th_engine_reals(engine, rows, width);
+    if (c + 1 < count) layer->output_deltas = th_engine_reals(engine, rows_up, width);
     if (engine->recurrent_drop.drop_threshold > 0)
       layer->kept = th_engine_array(engine, rows_up, width, sizeof *layer->kept);
   }
@@ -181,7 +167,8 @@ void th_recurrent_forward(const th_batch *batch, th_slice slice) {
 
 /* ---- backward ---- */
 
-/* From what was handed up back to the states: @param start  of its rows in `kept` and `deltas`. */
+/* The gradient at what was handed up becomes that at the states. @param start  of these rows in
+ * `kept`. */
 static void drop_undo(const th_engine *engine, const th_recurrence *layer, uint64_t numbers,
                       size_t start, th_real *deltas) {
   if (layer->kept != NULL)
