@@ -269,13 +269,13 @@ Test(local, cancel_ends_a_job_with_its_own_error) {
   th_way_session *session = session_open();
   th_way_job *job = job_start(session, ENDLESS);
   events_until(job, TH_PHASE_TRAINING);
-  cr_assert_eq(way->cancel(job), TH_OK);
+  cr_assert_eq(way->cancel(session, way->number(job)), TH_OK);
   th_event event = events_until(job, TH_PHASE_CANCELED);
   cr_assert_eq(event.error, TH_ERR_CANCELED);
   th_result result;
   cr_assert_eq(way->result(job, &result), TH_ERR_CANCELED);
   cr_assert_eq(strncmp(way->error_text(), "job 1 was canceled at epoch ", 28), 0);
-  cr_assert_eq(way->cancel(job), TH_OK);
+  cr_assert_eq(way->cancel(session, way->number(job)), TH_OK);
   way->job_close(job);
   way->close(session);
 }
