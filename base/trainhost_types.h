@@ -67,7 +67,7 @@ typedef enum th_stop_reason {
  * The newest state of one job: one consistent snapshot.
  *
  * Epochs and steps count from 1 once training has begun and are 0 before. Losses and accuracies
- * are NaN until there is one; accuracies lie in [0, 1].
+ * are NaN until there is one; accuracies lie in [0, 1], or are R² of a regression: 1 at best.
  */
 typedef struct th_progress {
   uint64_t job;

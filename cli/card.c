@@ -125,12 +125,18 @@ static bool is_stopped_early(const json_t *card) {
   return strcmp(text_at(card, "stop_reason"), "early") == 0;
 }
 
+static bool has_targets(const json_t *card) {
+  return count_at(json_object_get(card, "data"), "targets") > 0;
+}
+
 static void early_stop_print(const json_t *card) {
   const json_t *spec = json_object_get(card, "spec");
   bool by_accuracy = strcmp(text_at(spec, "early_stopping_monitor"), "validation_accuracy") == 0;
   th_output_text("stopped early, after epoch %u of %u: no %s for %u epochs\n", epochs_trained(card),
                  count_at(spec, "epochs"),
-                 by_accuracy ? "higher validation accuracy" : "lower validation loss",
+                 !by_accuracy        ? "lower validation loss"
+                 : has_targets(card) ? "higher validation R²"
+                                     : "higher validation accuracy",
                  count_at(spec, "early_stopping_patience"));
 }
 
@@ -139,12 +145,13 @@ static void metrics_print(const json_t *card) {
   const json_t *metrics = json_object_get(card, "metrics");
   uint32_t epoch = count_at(metrics, "epoch");
   bool is_best = epoch == count_at(card, "best_epoch");
-  th_output_text("epoch %u%s: loss %s, accuracy %s", epoch, is_best ? ", the best" : "",
-                 th_words_score(number_at(metrics, "loss")).text,
+  const char *word = has_targets(card) ? "R²" : "accuracy";
+  th_output_text("epoch %u%s: loss %s, %s %s", epoch, is_best ? ", the best" : "",
+                 th_words_score(number_at(metrics, "loss")).text, word,
                  th_words_score(number_at(metrics, "accuracy")).text);
   if (!isnan(number_at(metrics, "validation_loss")))
-    th_output_text("; validation loss %s, accuracy %s",
-                   th_words_score(number_at(metrics, "validation_loss")).text,
+    th_output_text("; validation loss %s, %s %s",
+                   th_words_score(number_at(metrics, "validation_loss")).text, word,
                    th_words_score(number_at(metrics, "validation_accuracy")).text);
   th_output_text("\n");
 }

@@ -141,13 +141,14 @@ static void phase_print(uint32_t phase, const th_progress *progress) {
     fprintf(stderr, "%s\n", th_phase_name(phase));
 }
 
-static void epoch_print(const th_event *event, const th_progress *progress) {
-  fprintf(stderr, "epoch %u/%u  loss %s  accuracy %s", event->epoch, progress->epochs,
-          th_words_score(event->loss).text, th_words_score(event->accuracy).text);
+static void epoch_print(const th_display *display, const th_event *event,
+                        const th_progress *progress) {
+  const char *word = display->is_regression ? "R²" : "accuracy";
+  fprintf(stderr, "epoch %u/%u  loss %s  %s %s", event->epoch, progress->epochs,
+          th_words_score(event->loss).text, word, th_words_score(event->accuracy).text);
   if (!isnan(event->validation_loss))
-    fprintf(stderr, "  validation loss %s  accuracy %s",
-            th_words_score(event->validation_loss).text,
-            th_words_score(event->validation_accuracy).text);
+    fprintf(stderr, "  validation loss %s  %s %s", th_words_score(event->validation_loss).text,
+            word, th_words_score(event->validation_accuracy).text);
   fprintf(stderr, "  %s samples/s  ETA %s\n", th_words_rate(progress->samples_per_second).text,
           th_words_duration(progress->eta_seconds).text);
 }
@@ -179,7 +180,8 @@ static void live_progress(th_display *display, const th_progress *progress) {
   /* A new phase is shown at once, so that none that is short goes by unseen. */
   if (!is_due(display) && progress->phase == display->phase) return;
   display->phase = progress->phase;
-  live_draw(display, th_line_format(display->kind, progress, terminal_width()).text);
+  const char *score = display->is_regression ? "R2" : "acc";
+  live_draw(display, th_line_format(display->kind, score, progress, terminal_width()).text);
 }
 
 static void json_progress(th_display *display, const th_progress *progress) {
@@ -201,5 +203,5 @@ void th_display_event(th_display *display, const th_event *event, const th_progr
   else if (display->form == TH_DISPLAY_JSON)
     th_output_json(epoch_to_json(event, progress));
   else if (display->form == TH_DISPLAY_LINES)
-    epoch_print(event, progress);
+    epoch_print(display, event, progress);
 }

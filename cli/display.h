@@ -17,6 +17,7 @@ typedef enum th_display_form {
 typedef struct th_display {
   th_display_form form;
   th_job_kind kind;
+  bool is_regression; /**< what is called accuracy is R² */
   uint32_t phase; /**< the last one shown */
   int64_t next_ns; /**< not drawn again before */
   bool is_drawn; /**< a live line stands on the terminal */

@@ -8,9 +8,18 @@
 #include "base/buffer.h"
 #include "formats/file.h"
 
-static const char *const columns[] = {
-    "epoch",         "loss",   "accuracy", "validation_loss", "validation_accuracy",
-    "learning_rate", "seconds"};
+/* Those that the epochs have: errors are a regression's. */
+static const char *const columns[] = {"epoch",
+                                      "loss",
+                                      "accuracy",
+                                      "mae",
+                                      "rmse",
+                                      "validation_loss",
+                                      "validation_accuracy",
+                                      "validation_mae",
+                                      "validation_rmse",
+                                      "learning_rate",
+                                      "seconds"};
 
 enum { COLUMN_COUNT = sizeof columns / sizeof *columns };
 
@@ -23,12 +32,16 @@ static void cell_print(FILE *stream, const json_t *value) {
 }
 
 static void table_print(FILE *stream, const json_t *epochs) {
+  const json_t *first = json_array_get(epochs, 0);
+  const char *used[COLUMN_COUNT];
+  size_t count = 0;
   for (size_t c = 0; c < COLUMN_COUNT; c++)
-    fprintf(stream, "%s%s", columns[c], c + 1 < COLUMN_COUNT ? "," : "\n");
+    if (json_object_get(first, columns[c]) != NULL) used[count++] = columns[c];
+  for (size_t c = 0; c < count; c++) fprintf(stream, "%s%s", used[c], c + 1 < count ? "," : "\n");
   for (size_t i = 0; i < json_array_size(epochs); i++)
-    for (size_t c = 0; c < COLUMN_COUNT; c++) {
-      cell_print(stream, json_object_get(json_array_get(epochs, i), columns[c]));
-      fputs(c + 1 < COLUMN_COUNT ? "," : "\n", stream);
+    for (size_t c = 0; c < count; c++) {
+      cell_print(stream, json_object_get(json_array_get(epochs, i), used[c]));
+      fputs(c + 1 < count ? "," : "\n", stream);
     }
 }
 

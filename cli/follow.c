@@ -75,6 +75,7 @@ th_error th_follow_start(th_host *host, const th_job_request *request, th_displa
   job_sending sending = {.adapter = host->adapter, .request = request};
   th_event event = {.kind = TH_EVENT_PHASE, .phase = TH_PHASE_RECEIVING};
   th_progress progress = sending_progress(&sending);
+  display->is_regression = request->targets != NULL;
   th_interrupt_watch();
   th_display_event(display, &event, &progress);
   pthread_t thread;

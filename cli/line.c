@@ -74,7 +74,7 @@ static int digits(uint32_t count) {
   return columns;
 }
 
-static void parts_of_work(const th_progress *progress, line_parts *parts) {
+static void parts_of_work(const th_progress *progress, const char *score, line_parts *parts) {
   /* An evaluation has no rows to train on: its scores are those of validation. */
   bool validated = !isnan(progress->validation_loss);
   double loss = validated && isnan(progress->loss) ? progress->validation_loss : progress->loss;
@@ -87,7 +87,8 @@ static void parts_of_work(const th_progress *progress, line_parts *parts) {
     PART_SET(parts, PART_STEP, "step %*u/%u", digits(progress->steps), progress->step,
              progress->steps);
   if (!isnan(loss)) PART_SET(parts, PART_LOSS, "loss %s", th_words_score(loss).text);
-  if (!isnan(accuracy)) PART_SET(parts, PART_ACCURACY, "acc %s", th_words_score(accuracy).text);
+  if (!isnan(accuracy))
+    PART_SET(parts, PART_ACCURACY, "%s %s", score, th_words_score(accuracy).text);
   if (progress->samples_per_second > 0)
     PART_SET(parts, PART_RATE, "%s/s", th_words_rate(progress->samples_per_second).text);
   if (!isnan(progress->eta_seconds))
@@ -105,13 +106,14 @@ static void bar_draw(char *text, uint32_t width, double fraction) {
   text[width] = '\0';
 }
 
-static void parts_make(th_job_kind kind, const th_progress *progress, line_parts *parts) {
+static void parts_make(th_job_kind kind, const char *score, const th_progress *progress,
+                       line_parts *parts) {
   *parts = (line_parts){0};
   bool is_work = is_at_work(progress);
   /* Training and validating alternate many times a second: the line must not jump. */
   PART_SET(parts, PART_PHASE, "%-*s", is_work ? (int)strlen("validating") : 0,
            phase_word(kind, progress));
-  if (is_work) parts_of_work(progress, parts);
+  if (is_work) parts_of_work(progress, score, parts);
   if (is_work || progress->phase == TH_PHASE_RECEIVING) {
     PART_SET(parts, PART_PERCENT, "%3.0f%%", floor(fraction_of(progress) * 100));
     bar_draw(parts->text[PART_BAR], BAR_WIDTH_MIN, fraction_of(progress));
@@ -147,10 +149,11 @@ static void bar_grow(line_parts *parts, uint32_t room, double fraction) {
   bar_draw(parts->text[PART_BAR], bar_width < BAR_WIDTH_MAX ? bar_width : BAR_WIDTH_MAX, fraction);
 }
 
-th_line th_line_format(th_job_kind kind, const th_progress *progress, uint32_t width) {
+th_line th_line_format(th_job_kind kind, const char *score, const th_progress *progress,
+                       uint32_t width) {
   if (width > TH_LINE_WIDTH_MAX) width = TH_LINE_WIDTH_MAX;
   line_parts parts;
-  parts_make(kind, progress, &parts);
+  parts_make(kind, score, progress, &parts);
   uint32_t used = parts_choose(is_at_work(progress) ? at_work : at_rest, &parts, width);
   if (used < width) bar_grow(&parts, width - used, fraction_of(progress));
   th_line line = {0};

@@ -17,7 +17,10 @@ typedef struct th_line {
  * Describe progress in at most `width` columns, the more important first when there is little room.
  *
  * All of it is printable ASCII, so that bytes are columns.
+ *
+ * @param score  what accuracy is called: "acc", or "R2" of a regression.
  */
-th_line th_line_format(th_job_kind kind, const th_progress *progress, uint32_t width);
+th_line th_line_format(th_job_kind kind, const char *score, const th_progress *progress,
+                       uint32_t width);
 
 #endif

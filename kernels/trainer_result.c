@@ -1,19 +1,32 @@
 #include <inttypes.h>
+#include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "kernels/card.h"
 #include "kernels/trainer_state.h"
 
+/* A regression's epochs have errors beside the score. */
+static json_t *errors_add(json_t *object, const th_epoch *epoch) {
+  json_t *errors = json_pack("{s:o, s:o, s:o, s:o}", "mae", th_card_number(epoch->mae), "rmse",
+                             th_card_number(epoch->rmse), "validation_mae",
+                             th_card_number(epoch->validation_mae), "validation_rmse",
+                             th_card_number(epoch->validation_rmse));
+  bool is_whole = errors != NULL && json_object_update(object, errors) == 0;
+  json_decref(errors);
+  if (is_whole) return object;
+  json_decref(object);
+  return NULL;
+}
+
 static json_t *epoch_to_json(const th_epoch *epoch) {
-  return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch",
-                   (int)epoch->epoch, "loss", th_card_number(epoch->loss), "accuracy",
-                   th_card_number(epoch->accuracy), "mae", th_card_number(epoch->mae), "rmse",
-                   th_card_number(epoch->rmse), "validation_loss",
-                   th_card_number(epoch->validation_loss), "validation_accuracy",
-                   th_card_number(epoch->validation_accuracy), "validation_mae",
-                   th_card_number(epoch->validation_mae), "validation_rmse",
-                   th_card_number(epoch->validation_rmse), "learning_rate",
-                   th_card_number(epoch->learning_rate), "seconds", th_card_number(epoch->seconds));
+  json_t *object =
+      json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", (int)epoch->epoch, "loss",
+                th_card_number(epoch->loss), "accuracy", th_card_number(epoch->accuracy),
+                "validation_loss", th_card_number(epoch->validation_loss), "validation_accuracy",
+                th_card_number(epoch->validation_accuracy), "learning_rate",
+                th_card_number(epoch->learning_rate), "seconds", th_card_number(epoch->seconds));
+  return isnan(epoch->mae) ? object : errors_add(object, epoch);
 }
 
 static json_t *history_to_json(const th_history *history) {

@@ -284,7 +284,8 @@ typedef struct th_event {
   th_error error; /**< of a phase FAILED or CANCELED */
   uint32_t epoch, step;
   uint32_t coalesced; /**< steps (of an EPOCH: epochs) left out before this one */
-  double loss, accuracy, validation_loss, validation_accuracy; /**< NaN: none */
+  /** NaN: none. Of a regression, accuracy is R². */
+  double loss, accuracy, validation_loss, validation_accuracy;
 } th_event;
 
 /**

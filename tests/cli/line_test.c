@@ -56,7 +56,7 @@ static th_progress hostile(uint32_t i) {
 Test(line, is_never_longer_than_the_terminal_is_wide) {
   th_progress progress = training();
   for (uint32_t width = 0; width <= 220; width++) {
-    th_line line = th_line_format(TH_JOB_TRAIN, &progress, width);
+    th_line line = th_line_format(TH_JOB_TRAIN, "acc", &progress, width);
     assert_fits(&line, width);
   }
 }
@@ -66,7 +66,7 @@ Test(line, is_printable_and_fits_whatever_the_host_says) {
     th_progress progress = hostile(i);
     for (uint32_t width = 0; width <= 220; width += 5)
       for (int kind = TH_JOB_TRAIN; kind <= TH_JOB_PREDICT; kind++) {
-        th_line line = th_line_format((th_job_kind)kind, &progress, width);
+        th_line line = th_line_format((th_job_kind)kind, "R2", &progress, width);
         assert_fits(&line, width);
       }
   }
@@ -74,7 +74,7 @@ Test(line, is_printable_and_fits_whatever_the_host_says) {
 
 Test(line, says_it_all_where_there_is_room) {
   th_progress progress = training();
-  th_line line = th_line_format(TH_JOB_TRAIN, &progress, 120);
+  th_line line = th_line_format(TH_JOB_TRAIN, "acc", &progress, 120);
   cr_assert_str_eq(
       line.text,
       "training   epoch  7/15 step 312/469 [################.....................]  44% "
@@ -83,34 +83,34 @@ Test(line, says_it_all_where_there_is_room) {
 
 Test(line, keeps_all_but_the_phase_at_80_columns) {
   th_progress progress = training();
-  th_line line = th_line_format(TH_JOB_TRAIN, &progress, 79);
+  th_line line = th_line_format(TH_JOB_TRAIN, "acc", &progress, 79);
   cr_assert_str_eq(
       line.text, "epoch  7/15 step 312/469 [###....]  44% loss 0.2541 acc 0.9071 41.2k/s ETA 0:13");
 }
 
 Test(line, keeps_epoch_and_percent_to_the_last) {
   th_progress progress = training();
-  th_line line = th_line_format(TH_JOB_TRAIN, &progress, 20);
+  th_line line = th_line_format(TH_JOB_TRAIN, "acc", &progress, 20);
   cr_assert_str_eq(line.text, "epoch  7/15  44%");
 }
 
 Test(line, does_not_jump_between_training_and_validating) {
   th_progress progress = training();
-  size_t length = strlen(th_line_format(TH_JOB_TRAIN, &progress, 100).text);
+  size_t length = strlen(th_line_format(TH_JOB_TRAIN, "acc", &progress, 100).text);
   progress.phase = TH_PHASE_VALIDATING;
   progress.epoch = 12;
-  cr_assert_eq(strlen(th_line_format(TH_JOB_TRAIN, &progress, 100).text), length);
+  cr_assert_eq(strlen(th_line_format(TH_JOB_TRAIN, "acc", &progress, 100).text), length);
 }
 
 Test(line, shows_what_each_phase_waits_for) {
   th_progress progress = {
       .phase = TH_PHASE_RECEIVING, .received_bytes = 3 << 20, .expected_bytes = 6 << 20};
-  th_line line = th_line_format(TH_JOB_TRAIN, &progress, 79);
+  th_line line = th_line_format(TH_JOB_TRAIN, "acc", &progress, 79);
   cr_assert_not_null(strstr(line.text, " 50% 3.0 MiB of 6.0 MiB"), "%s", line.text);
   progress = (th_progress){.phase = TH_PHASE_QUEUED, .queue_position = 3};
-  cr_assert_str_eq(th_line_format(TH_JOB_TRAIN, &progress, 79).text, "queued position 3");
+  cr_assert_str_eq(th_line_format(TH_JOB_TRAIN, "acc", &progress, 79).text, "queued position 3");
   progress = (th_progress){.phase = TH_PHASE_SAVING};
-  cr_assert_str_eq(th_line_format(TH_JOB_TRAIN, &progress, 79).text, "saving");
+  cr_assert_str_eq(th_line_format(TH_JOB_TRAIN, "acc", &progress, 79).text, "saving");
 }
 
 Test(line, names_what_an_inference_does) {
@@ -121,9 +121,11 @@ Test(line, names_what_an_inference_does) {
                           .validation_loss = 0.5,
                           .validation_accuracy = 0.75,
                           .eta_seconds = 0};
-  th_line line = th_line_format(TH_JOB_EVALUATE, &progress, 79);
+  th_line line = th_line_format(TH_JOB_EVALUATE, "acc", &progress, 79);
   cr_assert_eq(strncmp(line.text, "evaluating", 10), 0, "%s", line.text);
   cr_assert_not_null(strstr(line.text, "100% loss 0.5000 acc 0.7500"), "%s", line.text);
-  line = th_line_format(TH_JOB_PREDICT, &progress, 79);
+  line = th_line_format(TH_JOB_EVALUATE, "R2", &progress, 79);
+  cr_assert_not_null(strstr(line.text, "loss 0.5000 R2 0.7500"), "%s", line.text);
+  line = th_line_format(TH_JOB_PREDICT, "acc", &progress, 79);
   cr_assert_eq(strncmp(line.text, "predicting", 10), 0, "%s", line.text);
 }

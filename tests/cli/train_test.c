@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "formats/file.h"
 #include "formats/table.h"
 #include "tests/cli/process.h"
 
@@ -254,6 +255,26 @@ Test(train, a_regression_is_trained_evaluated_and_predicts_its_targets) {
   }
   th_numbers_fini(&table);
   th_numbers_fini(&outputs);
+}
+
+Test(train, a_regression_says_r2_and_writes_its_errors_into_the_history) {
+  targets_write(400);
+  test_run run = test_trainhost(
+      "train --data x.npy --targets t.csv --loss huber --hidden 16 --epochs 5 --validation-split "
+      "0.2 --history h.csv --out r.safetensors");
+  assert_holds(run.err, "validation loss");
+  assert_holds(run.err, "R² ");
+  cr_assert_null(strstr(run.err, "accuracy"), "%s", run.err);
+  char *out = output_of(run);
+  assert_holds(out, "R² ");
+  cr_assert_null(strstr(out, "accuracy"), "%s", out);
+  free(out);
+  th_buffer history;
+  cr_assert_eq(th_file_read("h.csv", &history), TH_OK, "%s", th_error_text());
+  assert_holds(history.data,
+               "epoch,loss,accuracy,mae,rmse,validation_loss,validation_accuracy,validation_mae,"
+               "validation_rmse,learning_rate,seconds\n1,");
+  th_buffer_fini(&history);
 }
 
 /* Seven numbers of four bytes for each of the 400 rows. */
