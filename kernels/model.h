@@ -125,7 +125,8 @@ th_error th_model_encode(const th_model *model, const th_spec *spec, const float
  * @param parameters  [out] [model->parameters], owned by the caller (free).
  * @param standard    [out] owned by the caller (th_standard_fini); empty unless the specification
  *                    says standardize.
- * @return TH_OK; TH_ERR_DATA naming what is missing or of the wrong shape; TH_ERR_SYSTEM.
+ * @return TH_OK; TH_ERR_DATA naming what is missing, of the wrong shape or a variance below 0;
+ *         TH_ERR_SYSTEM.
  */
 th_error th_model_decode(const void *file, size_t bytes, th_model *model, th_spec *spec,
                          float **parameters, th_standard *standard);
@@ -137,7 +138,8 @@ th_error th_model_decode(const void *file, size_t bytes, th_model *model, th_spe
  * is told by the file's own specification, or else by this one.
  *
  * @param parameters  [out] [model->parameters].
- * @return TH_OK; TH_ERR_DATA naming the tensor that is missing or of another shape.
+ * @return TH_OK; TH_ERR_DATA naming the tensor that is missing, of another shape or a variance below
+ *         0.
  */
 th_error th_model_read(const th_model *model, const th_spec *spec, const void *file, size_t bytes,
                        float *parameters);

@@ -220,6 +220,22 @@ static th_error tensors_decode(const th_safetensors *file, const th_tensor *want
   return TH_OK;
 }
 
+/* Of a negative one there would be no root. */
+static th_error variances_judge(const th_model *model, const th_spec *spec,
+                                const float *parameters) {
+  if (spec->normalization != TH_NORMALIZATION_BATCH) return TH_OK;
+  for (uint32_t l = 0; l < spec->hidden_count; l++)
+    for (uint32_t o = 0; o < model->layers[l].outputs; o++) {
+      float variance = parameters[model->norms[l].variance + o];
+      if (!(variance >= 0))
+        return th_fail(TH_ERR_DATA,
+                       "the model's running_var %u of hidden layer %u is %g; a variance is 0 or "
+                       "above",
+                       o, l + 1, (double)variance);
+    }
+  return TH_OK;
+}
+
 static th_error standard_decode(const th_safetensors *file, uint32_t width, th_standard *standard) {
   th_error error = th_standard_init(standard, width);
   if (error != TH_OK) return error;
@@ -244,6 +260,7 @@ static th_error file_decode(const th_safetensors *file, th_model *model, th_spec
   if (made == NULL)
     return th_fail(TH_ERR_SYSTEM, "no memory for %" PRIu64 " parameters", model->parameters);
   error = tensors_decode(file, wanted.tensors, wanted.count, made);
+  if (error == TH_OK) error = variances_judge(model, spec, made);
   if (error == TH_OK)
     *parameters = made;
   else
@@ -277,6 +294,7 @@ th_error th_model_read(const th_model *model, const th_spec *spec, const void *f
     tensors_describe(model, &own, &wanted);
     error = tensors_decode(&decoded, wanted.tensors, wanted.count, parameters);
   }
+  if (error == TH_OK) error = variances_judge(model, spec, parameters);
   th_safetensors_fini(&decoded);
   return error;
 }

@@ -40,31 +40,24 @@ void th_norm_allocate_training(th_engine *engine, uint32_t l, uint64_t batch_row
 
 /* ---- a model's order and the engine's ---- */
 
-static void indices_list(const th_norm *norm, uint64_t indices[VECTORS_MAX]) {
-  indices[0] = norm->scale;
-  indices[1] = norm->shift;
-  indices[2] = norm->mean;
-  indices[3] = norm->variance;
+static void vectors_copy(const th_engine *engine, uint32_t l, const th_norm *from_at,
+                         const th_real *from, const th_norm *to_at, th_real *to) {
+  uint64_t starts[VECTORS_MAX][2] = {{from_at->scale, to_at->scale},
+                                     {from_at->shift, to_at->shift},
+                                     {from_at->mean, to_at->mean},
+                                     {from_at->variance, to_at->variance}};
+  for (uint32_t v = 0; v < vectors_of(engine); v++)
+    memcpy(to + starts[v][1], from + starts[v][0], engine->denses[l].linear.outputs * sizeof *to);
 }
 
 void th_norm_read(const th_engine *engine, uint32_t l, const th_real *parameters, th_real *model) {
-  uint64_t here[VECTORS_MAX];
-  uint64_t there[VECTORS_MAX];
-  indices_list(&engine->hidden[l].normalizer.at, here);
-  indices_list(&engine->model->norms[l], there);
-  for (uint32_t v = 0; v < vectors_of(engine); v++)
-    memcpy(model + there[v], parameters + here[v],
-           engine->denses[l].linear.outputs * sizeof *model);
+  vectors_copy(engine, l, &engine->hidden[l].normalizer.at, parameters, &engine->model->norms[l],
+               model);
 }
 
 void th_norm_write(const th_engine *engine, uint32_t l, const th_real *model, th_real *parameters) {
-  uint64_t here[VECTORS_MAX];
-  uint64_t there[VECTORS_MAX];
-  indices_list(&engine->hidden[l].normalizer.at, here);
-  indices_list(&engine->model->norms[l], there);
-  for (uint32_t v = 0; v < vectors_of(engine); v++)
-    memcpy(parameters + here[v], model + there[v],
-           engine->denses[l].linear.outputs * sizeof *model);
+  vectors_copy(engine, l, &engine->model->norms[l], model, &engine->hidden[l].normalizer.at,
+               parameters);
 }
 
 /* ---- what a slice does ---- */

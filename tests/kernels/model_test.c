@@ -2,6 +2,7 @@
 #include "kernels/model.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,4 +78,28 @@ Test(model, decode_reads_back_activations_loss_and_weights) {
   free(parameters);
   free(drawn);
   th_buffer_fini(&file);
+}
+
+/* A file says what it likes. */
+Test(model, decode_and_read_refuse_a_negative_running_variance) {
+  static const float hostile[] = {-1, -INFINITY, NAN};
+  th_spec spec = varied_spec(), read;
+  th_model model, found;
+  th_standard standard;
+  spec.normalization = TH_NORMALIZATION_BATCH;
+  cr_assert_eq(th_model_init(&model, &spec, &(th_model_sizes){.width = 9, .classes = 3}), TH_OK);
+  float *drawn = malloc(model.parameters * sizeof *drawn);
+  float *parameters = NULL;
+  th_model_draw(&model, &spec, 1, drawn);
+  for (size_t h = 0; h < sizeof hostile / sizeof *hostile; h++) {
+    th_buffer file;
+    drawn[model.norms[1].variance + 2] = hostile[h];
+    cr_assert_eq(th_model_encode(&model, &spec, drawn, NULL, &file), TH_OK);
+    cr_expect_eq(th_model_decode(file.data, file.bytes, &found, &read, &parameters, &standard),
+                 TH_ERR_DATA);
+    cr_expect_not_null(strstr(th_error_text(), "running_var 2 of hidden layer 2"));
+    cr_expect_eq(th_model_read(&model, &spec, file.data, file.bytes, drawn), TH_ERR_DATA);
+    th_buffer_fini(&file);
+  }
+  free(drawn);
 }
