@@ -293,6 +293,37 @@ Test(system_train, a_regression_takes_targets_by_host_and_local_alike) {
   }
 }
 
+/* What the net learns depends on the groups twice: where windows end, and by the embedding. */
+Test(system_train, windows_and_an_embedding_take_groups_by_host_and_local_alike) {
+  th_adapter *adapters[] = {test_adapter_open(&host, NULL), test_adapter_open(NULL, NULL)};
+  th_result models[3];
+  th_job_request request = test_train_request(
+      &data,
+      "{\"recurrent\": \"gru\", \"recurrent_width\": 12, \"window\": 6, \"embedding\": 2, "
+      "\"hidden\": [], \"learning_rate\": 0.01, \"epochs\": 2}");
+  for (int i = 0; i < ROWS; i++) groups[i] = i / 50;
+  request.groups = groups;
+  for (int i = 0; i < 2; i++) models[i] = test_job_run(adapters[i], &request);
+  cr_assert_eq(models[0].output_bytes, models[1].output_bytes);
+  cr_assert_eq(memcmp(models[0].output, models[1].output, models[0].output_bytes), 0);
+  groups[1025] = groups[1024] - 1;
+  models[2] = test_job_run(adapters[0], &request);
+  cr_assert_neq(memcmp(models[0].output, models[2].output, models[0].output_bytes), 0);
+  request.kind = TH_JOB_EVALUATE;
+  request.spec = NULL;
+  request.model = models[0].output;
+  request.model_bytes = models[0].output_bytes;
+  th_result evaluation = test_job_run(adapters[0], &request);
+  const char *accuracy = strstr(evaluation.card, "\"accuracy\":");
+  cr_assert_not_null(accuracy, "%s", evaluation.card);
+  cr_assert_gt(strtod(accuracy + strlen("\"accuracy\":"), NULL), 0.8, "%s", evaluation.card);
+  groups[2999] = 60;
+  assert_fails(adapters[0], &request, "groups: row 2999 (from 0) is 60");
+  th_result_fini(&evaluation);
+  for (int i = 0; i < 3; i++) th_result_fini(&models[i]);
+  for (int i = 0; i < 2; i++) th_adapter_close(adapters[i]);
+}
+
 Test(system_train, weights_and_groups_are_judged) {
   th_adapter *adapter = test_adapter_open(&host, NULL);
   th_job_request request = full_request();
