@@ -21,6 +21,10 @@ SHORT = {"hidden": [8], "epochs": 5, "validation_split": 0.2, "seed": 3}
 ENDLESS = {"hidden": [8], "epochs": 1_000_000_000}
 
 
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def fd_count() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -308,6 +312,27 @@ def test_a_result_outlives_all_that_it_came_from(adapter: trainhost.Adapter, dat
     ballast = [bytes(weight.nbytes) for _ in range(1000)]
     np.testing.assert_array_equal(weight, expected)
     assert len(ballast) == 1000
+
+
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer holds back what was freed"
+)
+def test_results_are_freed_with_what_looks_at_them(adapter: trainhost.Adapter, data: Data) -> None:
+    """A megabyte each; what the process has in memory stays far below their sum."""
+    rows = np.zeros((100_000, 5), np.float32)
+    model = adapter.train(*data, epochs=1).result().model
+
+    def predict() -> int:
+        job = adapter.predict(model, rows)
+        size = job.result().logits.nbytes
+        job.forget()
+        return size
+
+    for _ in range(5):
+        predict()
+    before = resident_bytes()
+    sizes = [predict() for _ in range(40)]
+    assert resident_bytes() - before < sum(sizes) / 4
 
 
 def test_a_thousand_jobs(host: Host, data: Data) -> None:

@@ -12,7 +12,7 @@ import asyncio
 from typing import Any
 
 from _trainhost import ffi, lib
-from trainhost.errors import HostError, TrainhostError, UsageError, check
+from trainhost.errors import TrainhostError, UsageError, check
 
 
 class Bell:
@@ -71,7 +71,8 @@ class Bell:
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         code = lib.th_adapter_arm(self._adapter)
         if code == lib.TH_ERR_AGAIN:
-            self._ring()
+            # In a turn of the loop's own: others have theirs, however fast a job tells.
+            loop.call_soon(self._ring)
             return
         check(code)
         loop.add_reader(lib.th_adapter_fd(self._adapter), self._ring)
@@ -108,10 +109,10 @@ class Bell:
 
     async def _question_host(self, loop: asyncio.AbstractEventLoop) -> None:
         # On a thread, since the answer may take as long as the adapter's time-out allows.
-        health = ffi.new("th_health *")
+        adapter, health = self._adapter, ffi.new("th_health *")
         try:
-            await asyncio.to_thread(lambda: check(lib.th_adapter_health(self._adapter, health)))
-        except HostError as error:
+            await asyncio.to_thread(lambda: check(lib.th_adapter_health(adapter, health)))
+        except TrainhostError as error:
             self._question = None
             self._ring(error)
         else:

@@ -67,6 +67,8 @@ class TrainingAdapter:
         self._adapter: trainhost.Adapter | None = None
         self._device = ""
         self._sessions: dict[str, Session] = {}
+        # One coroutine at a time opens the connection, and one attaches to what is not known.
+        self._connecting, self._finding = asyncio.Lock(), asyncio.Lock()
         self._keepers: set[asyncio.Task[None]] = set()
         self._starting = self._requests = self._errors = 0
 
@@ -322,23 +324,25 @@ class TrainingAdapter:
 
     async def _find(self, session_id: str) -> Session:
         """The session, also one of an earlier process, which is followed from then on."""
-        session = self._sessions.get(session_id)
-        if session is not None and isinstance(session.error, TrainingProviderConnectionError):
-            # What it said last may be long ago: ask the host, if it is back.
-            self._disconnect()
-            session = None
-        if session is None:
-            number = job_of(session_id)
-            with translated():
-                adapter = await self._connect()
-                session = Session(await asyncio.to_thread(adapter.attach, number), self._device)
-            self._follow(session)
-        return session
+        async with self._finding:
+            session = self._sessions.get(session_id)
+            if session is not None and isinstance(session.error, TrainingProviderConnectionError):
+                # What it said last may be long ago: ask the host, if it is back.
+                self._disconnect()
+                session = None
+            if session is None:
+                number = job_of(session_id)
+                with translated():
+                    adapter = await self._connect()
+                    session = Session(await asyncio.to_thread(adapter.attach, number), self._device)
+                self._follow(session)
+            return session
 
     async def _measure(self, session: Session, result: trainhost.Result) -> dict[str, Any] | None:
-        if session.test is None or result.is_checkpoint:
-            return None
-        return dict((await self.evaluate(result.model, session.test))["results"])
+        if session.test is not None and not result.is_checkpoint:
+            session.test_metrics = (await self.evaluate(result.model, session.test))["results"]
+            session.test = None
+        return session.test_metrics
 
     async def _forget(self, session: Session) -> None:
         with translated():
@@ -348,15 +352,16 @@ class TrainingAdapter:
 
     async def _connect(self) -> trainhost.Adapter:
         """The connection, a new one if the host went away since."""
-        if self._adapter is not None:
-            try:
-                await asyncio.to_thread(self._adapter.health)
-            except trainhost.HostLostError:
-                self._disconnect()
-        if self._adapter is None:
-            self._adapter = await asyncio.to_thread(self._manager.open, client="ktrdr")
-            self._device = (await asyncio.to_thread(self._adapter.health)).device
-        return self._adapter
+        async with self._connecting:
+            if self._adapter is not None:
+                try:
+                    await asyncio.to_thread(self._adapter.health)
+                except trainhost.HostLostError:
+                    self._disconnect()
+            if self._adapter is None:
+                self._adapter = await asyncio.to_thread(self._manager.open, client="ktrdr")
+                self._device = (await asyncio.to_thread(self._adapter.health)).device
+            return self._adapter
 
     def _disconnect(self) -> None:
         if self._adapter is not None:

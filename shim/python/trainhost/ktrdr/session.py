@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import trainhost
@@ -17,7 +17,6 @@ from trainhost.ktrdr.errors import TrainingProviderError, TrainingSessionNotFoun
 from trainhost.ktrdr.features import FeatureSet
 
 _PREFIX = "trainhost-"
-_MIB = 1 << 20
 
 _STATUS = {
     Phase.RECEIVING: "initializing",
@@ -61,6 +60,7 @@ class Session:
     test: FeatureSet | None = None
     """Rows kept back, on which the model is measured when it is done."""
     callback: ProgressCallback | None = None
+    test_metrics: dict[str, Any] | None = None
     best: dict[str, Any] = field(default_factory=dict)
     result: trainhost.Result | None = None
     error: TrainingProviderError | None = None
@@ -153,9 +153,6 @@ class Session:
 
     def _resources(self) -> dict[str, Any]:
         is_gpu = not self.device.startswith("cpu")
-        page = os.sysconf("SC_PAGE_SIZE")
-        total = os.sysconf("SC_PHYS_PAGES") * page
-        free = os.sysconf("SC_AVPHYS_PAGES") * page
         unknown = None if is_gpu else 0
         return {
             "gpu_allocated": is_gpu,
@@ -164,12 +161,21 @@ class Session:
                 "total_mb": unknown,
                 "utilization_percent": unknown,
             },
-            "system_memory": {
-                "process_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "system_percent": 100.0 * (total - free) / total,
-                "system_total_mb": total / _MIB,
-            },
+            "system_memory": _system_memory(),
         }
+
+
+def _system_memory() -> dict[str, float]:
+    """Of this process and of its machine (proc(5))."""
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    total, available = kib["MemTotal"], kib["MemAvailable"]
+    return {
+        "process_mb": resident / 2**20,
+        "system_percent": 100.0 * (total - available) / total,
+        "system_total_mb": total / 2**10,
+    }
 
 
 def _metrics(numbers: trainhost.Event | trainhost.Progress) -> dict[str, float | None]:
