@@ -140,18 +140,9 @@ static bool may_sleep(th_daemon *daemon) {
   return !sessions_pump(daemon);
 }
 
-static void loop_sleep(th_daemon *daemon, int timeout_ms) {
-  int64_t since_ns = th_clock_now_ns();
-  th_loop_wait(&daemon->loop, timeout_ms);
-  if (is_any_work(daemon)) th_spin_learn_slept(&daemon->spin, th_clock_now_ns() - since_ns);
-}
-
 static void loop_turn(th_daemon *daemon, int timeout_ms) {
   sessions_serve(daemon);
-  if (may_sleep(daemon))
-    loop_sleep(daemon, timeout_ms);
-  else
-    th_loop_wait(&daemon->loop, 0);
+  th_loop_wait(&daemon->loop, may_sleep(daemon) ? timeout_ms : 0);
   for (th_session *session = daemon->sessions; session != NULL; session = session->next)
     th_session_wake(session);
   sessions_reap(daemon);

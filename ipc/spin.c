@@ -93,7 +93,3 @@ void th_spin_learn(th_spin *spin, bool has_come) {
   spin->learnt_ns = has_come ? TH_SPIN_NS_MAX : spin->learnt_ns / 2;
   if (spin->learnt_ns < SPIN_NS_MIN || !spin->may_spin) spin->learnt_ns = 0;
 }
-
-void th_spin_learn_slept(th_spin *spin, int64_t slept_ns) {
-  if (slept_ns < TH_SPIN_NS_MAX) th_spin_learn(spin, true);
-}

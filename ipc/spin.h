@@ -4,9 +4,10 @@
  *
  * How long is learnt: the longest time that can pay after a success, half as long after each
  * failure, until nothing is left; then one wait in many tries again, since of two who both sleep
- * neither would ever find out that the other could be quick. So who is idle burns nothing. With one
- * processor, or under a quota of processor time, spinning would only take from whoever is waited
- * for: never.
+ * neither would ever find out that the other could be quick. How short a sleep was says nothing: on
+ * one processor, spinning would have kept the other from its work. So who is idle burns nothing.
+ * With one processor, or under a quota of processor time, spinning would only take from whoever is
+ * waited for: never.
  */
 #ifndef TH_IPC_SPIN_H
 #define TH_IPC_SPIN_H
@@ -34,9 +35,6 @@ int64_t th_spin_budget_ns(th_spin *spin);
 
 /** After spinning: whether what was waited for came. */
 void th_spin_learn(th_spin *spin, bool has_come);
-
-/** After sleeping and being woken by what was waited for: spinning might have met it. */
-void th_spin_learn_slept(th_spin *spin, int64_t slept_ns);
 
 /** Whether a limit of processor time is set for the cgroup that `proc_file` names, or for one above
  * it. @param proc_file  as /proc/self/cgroup. @param mount  as /sys/fs/cgroup. */

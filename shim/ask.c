@@ -38,9 +38,7 @@ static th_error answer_await(th_way_session *session, int64_t since_ns, int64_t 
     th_spin_learn(spin, has_come);
     if (has_come) return TH_OK;
   }
-  th_error error = answer_sleep(session, deadline_ns);
-  if (budget_ns == 0) th_spin_learn_slept(spin, th_clock_now_ns() - since_ns);
-  return error;
+  return answer_sleep(session, deadline_ns);
 }
 
 /* An answer that nobody waits for any more frees the place for the next call. */

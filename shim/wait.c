@@ -156,15 +156,12 @@ static bool watch_spin(th_way_session *session, int64_t until_ns) {
  * bell comes first, and the next watch ends at once. */
 static void watch_engine(th_way_session *session, int64_t until_ns) {
   _Atomic uint32_t *flag = &session->region.ctl->client_sleeps;
-  int64_t now_ns = th_clock_now_ns();
   pthread_mutex_unlock(&session->lock);
-  th_error error = th_engine_wait(&session->engine, until_ns - now_ns);
-  int64_t slept_ns = th_clock_now_ns() - now_ns;
+  th_error error = th_engine_wait(&session->engine, until_ns - th_clock_now_ns());
   pthread_mutex_lock(&session->lock);
   bool is_rung = th_doorbell_wake(flag, session->client_bell_fd);
   if (error == TH_ERR_SYSTEM) (void)th_link_end(&session->link, error);
   if (error == TH_OK && !is_rung) th_link_check_hang_up(&session->link);
-  if (is_rung) th_spin_learn_slept(&session->spin, slept_ns);
 }
 
 static void watch(th_way_session *session, int64_t until_ns) {
