@@ -16,6 +16,8 @@
 /* Blocks that judge rows side by side, each with an area of its own: two for every multiprocessor
  * of the largest device. */
 #define AREAS_MAX 288
+/* And no more than so much memory for them: the rows of a window take a good deal. */
+#define AREAS_BYTES_MAX (UINT64_C(256) << 20)
 #define ARRAYS_MAX 32
 
 struct th_engine {
@@ -89,7 +91,8 @@ static void data_upload(maker *m, const th_engine_plan *plan) {
   }
   if (plan->spec->sampling != TH_SAMPLING_WEIGHTED)
     net->row_weights = device_copy(m, data->weights, data->rows, sizeof(float));
-  if (net->embedding > 0) net->groups = device_copy(m, data->groups, data->rows, sizeof(int32_t));
+  if (net->embedding > 0 || net->window > 1)
+    net->groups = device_copy(m, data->groups, data->rows, sizeof(int32_t));
   net->rows = device_copy(m, plan->rows, data->rows, sizeof(uint32_t));
   net->shift = device_copy(m, plan->shift, data->width, sizeof(float));
   net->scale = device_copy(m, plan->scale, data->width, sizeof(float));
@@ -166,12 +169,19 @@ static uint32_t slices_over(uint32_t rows) {
   return (rows + TH_CUDA_JUDGED_ROWS - 1) / TH_CUDA_JUDGED_ROWS;
 }
 
+static uint32_t areas_count(const th_cuda_net *net, uint32_t slices) {
+  uint64_t most = AREAS_BYTES_MAX / (sizeof(float) * net->area_width * TH_CUDA_JUDGED_ROWS);
+  if (most > AREAS_MAX) most = AREAS_MAX;
+  if (most > slices) most = slices;
+  return most > 0 ? (uint32_t)most : 1;
+}
+
 static void judging_make(maker *m, const th_engine_plan *plan, th_cuda_job *job) {
   uint64_t rows = plan->data->rows - plan->training_rows;
   uint32_t at_once = rows < ROWS_AT_ONCE ? (uint32_t)rows : ROWS_AT_ONCE;
   uint32_t slices = slices_over(at_once);
   th_cuda_judging *judging = &m->engine->judging;
-  judging->areas = slices < AREAS_MAX ? slices : AREAS_MAX;
+  judging->areas = areas_count(&m->engine->net, slices);
   job->area = areas_make(m, TH_CUDA_JUDGED_ROWS, judging->areas);
   m->engine->slice_sums = device_array(m, slices, sizeof(th_sums));
   judging->logits = device_array(m, (uint64_t)at_once * plan->model->outputs, sizeof(float));
@@ -203,14 +213,7 @@ static void engine_destroy(th_engine *engine) {
   free(engine);
 }
 
-static th_error plan_judge(const th_engine_plan *plan) {
-  if (plan->model->cell_count == 0) return TH_OK;
-  return th_fail(TH_ERR_DEVICE, "recurrent layers are trained by \"--device cpu\" only");
-}
-
 static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
-  th_error error = plan_judge(plan);
-  if (error != TH_OK) return error;
   th_engine *made = calloc(1, sizeof *made);
   if (made == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for an engine");
   made->plan = *plan;
@@ -227,11 +230,11 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
     *engine = made;
     return TH_OK;
   }
-  error = th_fail(TH_ERR_DEVICE,
-                  "cuda:%u could not take a net of %" PRIu64 " parameters and %" PRIu64
-                  " rows: %s, with %zu of %zu MiB free",
-                  made->device, plan->model->parameters, plan->data->rows, m.why,
-                  facts.free_bytes >> 20, facts.memory_bytes >> 20);
+  th_error error = th_fail(TH_ERR_DEVICE,
+                           "cuda:%u could not take a net of %" PRIu64 " parameters and %" PRIu64
+                           " rows: %s, with %zu of %zu MiB free",
+                           made->device, plan->model->parameters, plan->data->rows, m.why,
+                           facts.free_bytes >> 20, facts.memory_bytes >> 20);
   engine_destroy(made);
   return error;
 }

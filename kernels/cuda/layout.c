@@ -20,6 +20,9 @@ static th_cuda_layer layer_of(const th_engine_plan *plan, uint32_t l) {
       .outputs = layer->outputs,
       .input_stride = tile_round(layer->inputs),
       .output_stride = tile_round(layer->outputs),
+      .unit = layer->outputs,
+      .unit_stride = tile_round(layer->outputs),
+      .times = 1,
       .normalization = is_hidden ? spec->normalization : TH_NORMALIZATION_NONE,
       .skips = is_hidden && th_model_skips(plan->model, spec, l),
       .activation = kind,
@@ -39,12 +42,16 @@ static uint32_t area_take(th_cuda_net *net, uint32_t width) {
   return place;
 }
 
-static void layer_place(th_cuda_net *net, th_cuda_layer *layer) {
+static void parameters_place(th_cuda_net *net, th_cuda_layer *layer) {
   uint32_t vectors = vectors_of(layer->normalization, &layer->vectors);
   layer->weights = net->parameters;
   net->parameters += (uint64_t)(layer->input_stride + vectors) * layer->output_stride;
   layer->first_tile = net->tiles;
   net->tiles += (layer->input_stride / TH_TILE + layer->vectors) * (layer->output_stride / TH_TILE);
+}
+
+static void layer_place(th_cuda_net *net, th_cuda_layer *layer) {
+  parameters_place(net, layer);
   layer->inputs_at = area_take(net, layer->input_stride);
   layer->deltas_at = area_take(net, layer->output_stride);
   layer->slopes_at = area_take(net, layer->output_stride);
@@ -54,6 +61,44 @@ static void layer_place(th_cuda_net *net, th_cuda_layer *layer) {
   layer->measures_at = area_take(net, TH_TILE);
   layer->columns_at = net->area_columns;
   net->area_columns += TH_TILE * layer->output_stride;
+}
+
+/* The gates of a unit lie a padded width apart. */
+static th_cuda_layer gates_of(const th_cuda_net *net, const th_layer *layer, uint32_t width) {
+  uint32_t stride = tile_round(width);
+  return (th_cuda_layer){.inputs = layer->inputs,
+                         .outputs = layer->outputs,
+                         .input_stride = tile_round(layer->inputs),
+                         .output_stride = layer->outputs / width * stride,
+                         .unit = width,
+                         .unit_stride = stride,
+                         .times = net->window};
+}
+
+static void cell_place(th_cuda_net *net, const th_cell *given) {
+  th_cuda_cell *cell = &net->cells[net->cell_count];
+  cell->input = net->layer_count + 2 * net->cell_count++;
+  cell->state = cell->input + 1;
+  th_cuda_layer *input = &net->layers[cell->input];
+  th_cuda_layer *state = &net->layers[cell->state];
+  *input = gates_of(net, &given->input, given->width);
+  *state = gates_of(net, &given->state, given->width);
+  state->lag = 1;
+  parameters_place(net, input);
+  parameters_place(net, state);
+  uint32_t width = input->unit_stride;
+  uint32_t gates = net->window * input->output_stride;
+  input->inputs_at = area_take(net, net->window * input->input_stride);
+  input->deltas_at = area_take(net, gates);
+  cell->states_at = area_take(net, net->window * width);
+  cell->handed_at = area_take(net, net->window * width);
+  cell->state_deltas_at = area_take(net, width);
+  cell->output_deltas_at = area_take(net, net->window * width);
+  state->inputs_at = cell->states_at;
+  state->deltas_at = net->is_lstm ? input->deltas_at : area_take(net, gates);
+  if (!net->is_lstm) return;
+  cell->memories_at = area_take(net, net->window * width);
+  cell->memory_deltas_at = area_take(net, width);
 }
 
 static void table_place(th_cuda_net *net, const th_engine_plan *plan) {
@@ -80,6 +125,10 @@ static void forward_add(const th_cuda_net *net, th_cuda_program *program) {
   phase_add(program, TH_CUDA_FIND, 0);
   phase_add(program, TH_CUDA_GATHER, 0);
   phase_add(program, TH_CUDA_WEIGH, 0);
+  for (uint32_t c = 0; c < net->cell_count; c++) {
+    phase_add(program, TH_CUDA_RECUR, c);
+    phase_add(program, TH_CUDA_AGAIN, 1);
+  }
   for (uint32_t l = 0; l < net->layer_count; l++) {
     phase_add(program, TH_CUDA_FORWARD, l);
     if (net->layers[l].normalization == TH_NORMALIZATION_NONE) continue;
@@ -94,6 +143,12 @@ static void backward_add(const th_cuda_net *net, th_cuda_program *program) {
     if (net->layers[l - 1].normalization == TH_NORMALIZATION_NONE) continue;
     phase_add(program, TH_CUDA_STRETCH, l - 1);
     phase_add(program, TH_CUDA_UNNORMALIZE, l - 1);
+  }
+  if (net->cell_count > 0) phase_add(program, TH_CUDA_RETURN, 0);
+  for (uint32_t c = net->cell_count; c-- > 0;) {
+    phase_add(program, TH_CUDA_UNROLL, c);
+    phase_add(program, TH_CUDA_CARRY, c);
+    phase_add(program, TH_CUDA_AGAIN, 2);
   }
   if (net->embedding > 0) phase_add(program, TH_CUDA_EMBEDDED, 0);
 }
@@ -119,6 +174,8 @@ th_cuda_net th_cuda_layout(const th_engine_plan *plan) {
   const th_spec *spec = plan->spec;
   th_cuda_net net = {
       .layer_count = plan->model->layer_count,
+      .window = spec->window,
+      .is_lstm = spec->recurrent == TH_RECURRENT_LSTM,
       .moments = th_optimizer_moments(spec),
       .seed = spec->seed,
       .drop_threshold = th_dropout_threshold(spec->dropout),
@@ -139,6 +196,7 @@ th_cuda_net th_cuda_layout(const th_engine_plan *plan) {
     net.layers[l] = layer_of(plan, l);
     layer_place(&net, &net.layers[l]);
   }
+  for (uint32_t c = 0; c < plan->model->cell_count; c++) cell_place(&net, &plan->model->cells[c]);
   table_place(&net, plan);
   programs_write(&net);
   return net;
@@ -166,21 +224,28 @@ static void norm_go(const th_cuda_layer *layer, const th_norm *norm, float *mode
     run(model + places[v - TH_CUDA_SCALE], device + th_cuda_vector_at(layer, v), layer->outputs, 1);
 }
 
-static void layer_go(const th_cuda_net *net, const th_model *model, uint32_t l, float *numbers,
+static void layer_go(const th_cuda_layer *layer, const th_layer *given, float *numbers,
                      float *device, run_function *run) {
-  const th_cuda_layer *layer = &net->layers[l];
-  for (uint32_t o = 0; o < layer->outputs; o++)
-    run(numbers + model->layers[l].weights + (size_t)o * layer->inputs, device + layer->weights + o,
+  for (uint32_t o = 0; o < layer->outputs; o++) {
+    uint32_t column = o / layer->unit * layer->unit_stride + o % layer->unit;
+    run(numbers + given->weights + (size_t)o * layer->inputs, device + layer->weights + column,
         layer->inputs, layer->output_stride);
-  run(numbers + model->layers[l].biases, device + th_cuda_vector_at(layer, TH_CUDA_BIAS),
-      layer->outputs, 1);
-  if (layer->normalization != TH_NORMALIZATION_NONE)
-    norm_go(layer, &model->norms[l], numbers, device, run);
+    run(numbers + given->biases + o, device + th_cuda_vector_at(layer, TH_CUDA_BIAS) + column, 1,
+        1);
+  }
 }
 
 static void all_go(const th_cuda_net *net, const th_model *model, float *numbers, float *device,
                    run_function *run) {
-  for (uint32_t l = 0; l < net->layer_count; l++) layer_go(net, model, l, numbers, device, run);
+  for (uint32_t l = 0; l < net->layer_count; l++) {
+    layer_go(&net->layers[l], &model->layers[l], numbers, device, run);
+    if (net->layers[l].normalization != TH_NORMALIZATION_NONE)
+      norm_go(&net->layers[l], &model->norms[l], numbers, device, run);
+  }
+  for (uint32_t c = 0; c < net->cell_count; c++) {
+    layer_go(&net->layers[net->cells[c].input], &model->cells[c].input, numbers, device, run);
+    layer_go(&net->layers[net->cells[c].state], &model->cells[c].state, numbers, device, run);
+  }
   for (uint32_t g = 0; g < net->group_count; g++)
     run(numbers + model->embedding + (size_t)g * net->embedding,
         device + net->table + (size_t)g * net->embedding_stride, net->embedding, 1);

@@ -27,6 +27,7 @@ typedef enum th_cuda_phase_kind {
   TH_CUDA_FIND, /**< which rows of the data set the batch has */
   TH_CUDA_GATHER, /**< their features, and what they weigh */
   TH_CUDA_WEIGH, /**< the sum of that */
+  TH_CUDA_RECUR, /**< a time of a recurrent layer */
   TH_CUDA_FORWARD, /**< a layer's products and, unless they are normalized, its activation */
   TH_CUDA_MEASURE, /**< mean and deviation of a layer's products */
   TH_CUDA_NORMALIZE, /**< them, and the activation */
@@ -36,19 +37,24 @@ typedef enum th_cuda_phase_kind {
   TH_CUDA_BACKWARD, /**< from a layer's products to those of the layer below */
   TH_CUDA_STRETCH, /**< sums of a normalized layer's gradients */
   TH_CUDA_UNNORMALIZE, /**< gradients, from the normalized to the products */
+  TH_CUDA_RETURN, /**< from the lowest layer of the stack to the state that entered it */
+  TH_CUDA_UNROLL, /**< a time of a recurrent layer backward, unit by unit */
+  TH_CUDA_CARRY, /**< from its gates to the state before, and to the layer below */
   TH_CUDA_EMBEDDED, /**< gradients at the groups' numbers among the inputs */
   TH_CUDA_UPDATE, /**< gradient and optimizer step of every parameter */
   TH_CUDA_DIFFERENTIATE, /**< the gradient alone, where its length is clipped: */
   TH_CUDA_SQUARE, /**< its length */
   TH_CUDA_UPDATE_CLIPPED, /**< and the step */
+  TH_CUDA_AGAIN, /**< no phase: the last `layer` ones once more, for each time of the window */
 } th_cuda_phase_kind;
 
 typedef struct th_cuda_phase {
   uint8_t kind; /**< th_cuda_phase_kind */
-  uint8_t layer;
+  uint8_t layer; /**< of the stack, or a recurrent one; both count from 0 */
 } th_cuda_phase;
 
-#define TH_CUDA_PHASES_MAX (6 * (TH_HIDDEN_LAYERS_MAX + 1) + 8)
+#define TH_CUDA_LAYERS_MAX (TH_HIDDEN_LAYERS_MAX + 1 + 2 * TH_RECURRENT_LAYERS_MAX)
+#define TH_CUDA_PHASES_MAX (6 * (TH_HIDDEN_LAYERS_MAX + 1) + 5 * TH_RECURRENT_LAYERS_MAX + 9)
 
 typedef struct th_cuda_program {
   uint32_t count;
@@ -76,10 +82,15 @@ typedef enum th_cuda_measure {
 typedef struct th_cuda_layer {
   uint32_t inputs, outputs;
   uint32_t input_stride, output_stride; /**< padded to TH_TILE */
+  /** Outputs come in runs of `unit`, each padded to `unit_stride`: the gates of a recurrent layer;
+   * else all are one run. */
+  uint32_t unit, unit_stride;
   /** Index of the parameters: weights [input_stride, output_stride], then vectors. */
   uint64_t weights;
   uint32_t vectors; /**< how many of them are learnt */
   uint32_t first_tile; /**< of its gradient, among all layers' */
+  uint32_t times; /**< rows of inputs and deltas for each row of a batch: 1, or the window's */
+  uint32_t lag; /**< times by which the inputs are late: 1 of what a state before gives, else 0 */
   uint32_t inputs_at;
   uint32_t deltas_at; /**< the loss's gradients at the outputs of the layer */
   uint32_t slopes_at; /**< by which these become gradients at what was activated */
@@ -93,9 +104,23 @@ typedef struct th_cuda_layer {
   float shape; /**< of the activation: th_activation_value's */
 } th_cuda_layer;
 
+/** A recurrent layer: gates from what comes in, and from the state before. The gates lie where the
+ * input's deltas do, which take their place on the way back. */
+typedef struct th_cuda_cell {
+  uint32_t input, state; /**< index of these layers */
+  uint32_t states_at; /**< [window, unit_stride] after each time */
+  uint32_t memories_at; /**< likewise, of an LSTM */
+  uint32_t handed_at; /**< likewise: what dropout multiplied a state by on its way up */
+  uint32_t state_deltas_at, memory_deltas_at; /**< [unit_stride] at the time that is unrolled */
+  uint32_t output_deltas_at; /**< [window, unit_stride] from the layer above, unless the last */
+} th_cuda_cell;
+
 /** What stays the same over a training. */
 typedef struct th_cuda_net {
-  uint32_t layer_count;
+  uint32_t layer_count; /**< of the stack */
+  uint32_t cell_count;
+  uint32_t window; /**< 1 without recurrent layers */
+  bool is_lstm;
   uint32_t area_width; /**< numbers a row of an area has */
   uint32_t area_columns; /**< numbers an area has beside its rows */
   uint64_t parameters; /**< with padding */
@@ -126,7 +151,8 @@ typedef struct th_cuda_net {
   th_sampling sampling; /**< its tables in the device's memory */
   uint32_t training_rows, batch_size;
   th_cuda_program step, judging;
-  th_cuda_layer layers[TH_HIDDEN_LAYERS_MAX + 1];
+  th_cuda_cell cells[TH_RECURRENT_LAYERS_MAX];
+  th_cuda_layer layers[TH_CUDA_LAYERS_MAX]; /**< of the stack, then two of each cell */
 } th_cuda_net;
 
 /** What training changes. Where a job is small, a kernel holds copies of these in shared memory. */
@@ -179,6 +205,11 @@ TH_HOST_DEVICE uint32_t th_sums_over(uint32_t rows) {
 /** Groups of tiles whose squares are. */
 TH_HOST_DEVICE uint32_t th_square_groups(const th_cuda_net *net) {
   return (net->tiles + TH_SUM_TILES - 1) / TH_SUM_TILES;
+}
+
+/** The layer that the inputs enter. */
+TH_HOST_DEVICE const th_cuda_layer *th_cuda_first(const th_cuda_net *net) {
+  return &net->layers[net->cell_count > 0 ? net->cells[0].input : 0];
 }
 
 /** Index of a vector's parameters. */

@@ -11,9 +11,30 @@
 
 #include "kernels/cuda/phases_update.h"
 
-/** One lane's share of one phase of a program. */
+/** A place in a program, which goes several times through the phases of a recurrent layer. {0} is
+ * its beginning. */
+typedef struct th_cursor {
+  uint32_t phase;
+  uint32_t time;
+} th_cursor;
+
+/** Go on to the next phase. @return false after the last. */
+TH_HOST_DEVICE bool th_cursor_advance(th_cursor *cursor, const th_cuda_net *net,
+                                      const th_cuda_program *program) {
+  cursor->phase++;
+  while (cursor->phase < program->count && program->phases[cursor->phase].kind == TH_CUDA_AGAIN) {
+    bool is_over = ++cursor->time == net->window;
+    if (is_over) cursor->time = 0;
+    cursor->phase =
+        is_over ? cursor->phase + 1 : cursor->phase - program->phases[cursor->phase].layer;
+  }
+  return cursor->phase < program->count;
+}
+
+/** One lane's share of a phase of a program. */
 TH_HOST_DEVICE void th_phase_run(const th_cuda_job *job, const th_cuda_batch *batch,
-                                 th_cuda_phase phase, th_lane lane) {
+                                 const th_cuda_program *program, th_cursor cursor, th_lane lane) {
+  th_cuda_phase phase = program->phases[cursor.phase];
   switch ((th_cuda_phase_kind)phase.kind) {
     case TH_CUDA_FIND:
       th_phase_find(job, batch, lane);
@@ -23,6 +44,9 @@ TH_HOST_DEVICE void th_phase_run(const th_cuda_job *job, const th_cuda_batch *ba
       return;
     case TH_CUDA_WEIGH:
       th_phase_weigh(job, batch, lane);
+      return;
+    case TH_CUDA_RECUR:
+      th_phase_recur(job, batch, phase.layer, cursor.time, lane);
       return;
     case TH_CUDA_FORWARD:
       th_phase_forward(job, batch, phase.layer, lane);
@@ -51,6 +75,15 @@ TH_HOST_DEVICE void th_phase_run(const th_cuda_job *job, const th_cuda_batch *ba
     case TH_CUDA_UNNORMALIZE:
       th_phase_unnormalize(job, batch, phase.layer, lane);
       return;
+    case TH_CUDA_RETURN:
+      th_phase_return(job, batch, lane);
+      return;
+    case TH_CUDA_UNROLL:
+      th_phase_unroll(job, batch, phase.layer, job->net->window - 1 - cursor.time, lane);
+      return;
+    case TH_CUDA_CARRY:
+      th_phase_carry(job, batch, phase.layer, job->net->window - 1 - cursor.time, lane);
+      return;
     case TH_CUDA_EMBEDDED:
       th_phase_embedded(job, batch, lane);
       return;
@@ -65,6 +98,8 @@ TH_HOST_DEVICE void th_phase_run(const th_cuda_job *job, const th_cuda_batch *ba
       return;
     case TH_CUDA_UPDATE_CLIPPED:
       th_phase_update_clipped(job, batch, lane);
+      return;
+    case TH_CUDA_AGAIN:
       return;
   }
 }

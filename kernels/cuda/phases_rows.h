@@ -30,11 +30,22 @@ TH_HOST_DEVICE float th_row_share(const th_cuda_net *net, uint32_t row) {
   return share * th_row_weight(net, row);
 }
 
-/* A number that enters the net: a feature, one of the row's group, or padding. */
-TH_HOST_DEVICE float input_at(const th_cuda_job *job, uint32_t row, uint32_t column) {
+/* How many rows before this one are in its window: those before it in its group without a gap. */
+TH_HOST_DEVICE uint32_t rows_before(const th_cuda_net *net, uint32_t row) {
+  uint32_t most = net->window - 1 < row ? net->window - 1 : row;
+  uint32_t count = 0;
+  while (count < most && (net->groups == NULL || net->groups[row - count - 1] == net->groups[row]))
+    count++;
+  return count;
+}
+
+/* A number that enters the net: a feature of the row that is so much older, one of the row's group,
+ * or padding. What a window lacks at its beginning is zero. */
+TH_HOST_DEVICE float input_at(const th_cuda_job *job, uint32_t row, uint32_t age, uint32_t column) {
   const th_cuda_net *net = job->net;
   if (column < net->width) {
-    float number = net->features[(size_t)row * net->width + column];
+    if (age > 0 && age > rows_before(net, row)) return 0;
+    float number = net->features[(size_t)(row - age) * net->width + column];
     return net->shift == NULL ? number : (number - net->shift[column]) * net->scale[column];
   }
   if (column >= net->width + net->embedding) return 0;
@@ -46,13 +57,17 @@ TH_HOST_DEVICE float input_at(const th_cuda_job *job, uint32_t row, uint32_t col
  * are finite. */
 TH_HOST_DEVICE void th_phase_gather(const th_cuda_job *job, const th_cuda_batch *batch,
                                     th_lane lane) {
-  const th_cuda_layer *layer = &job->net->layers[0];
-  uint64_t count = (uint64_t)th_tiles_over(batch->rows) * TH_TILE * layer->input_stride;
+  const th_cuda_layer *layer = th_cuda_first(job->net);
+  uint32_t rows = th_tiles_over(batch->rows) * TH_TILE;
+  uint64_t count = (uint64_t)layer->times * rows * layer->input_stride;
   for (uint64_t i = lane.index; i < count; i += lane.count) {
-    uint32_t row = (uint32_t)(i / layer->input_stride);
     uint32_t column = (uint32_t)(i % layer->input_stride);
-    th_area_at(&job->area, layer->inputs_at, layer->input_stride, row)[column] =
-        row < batch->rows ? input_at(job, job->area.rows[row], column) : 0;
+    uint32_t row = (uint32_t)(i / layer->input_stride % rows);
+    uint32_t time = (uint32_t)(i / layer->input_stride / rows);
+    uint32_t age = layer->times - 1 - time;
+    th_area_at(&job->area, layer->inputs_at, layer->input_stride,
+               time * job->area.rows_max + row)[column] =
+        row < batch->rows ? input_at(job, job->area.rows[row], age, column) : 0;
   }
   for (uint32_t i = lane.index; i < batch->rows; i += lane.count)
     job->area.shares[i] = th_row_share(job->net, job->area.rows[i]);
@@ -314,19 +329,22 @@ TH_HOST_DEVICE void th_phase_unnormalize(const th_cuda_job *job, const th_cuda_b
   }
 }
 
-/* The gradients at the groups' numbers, which stand after the features. */
+/* The gradients at the groups' numbers, which stand after the features, at all times. */
 TH_HOST_DEVICE void th_phase_embedded(const th_cuda_job *job, const th_cuda_batch *batch,
                                       th_lane lane) {
   const th_cuda_net *net = job->net;
-  const th_cuda_layer *layer = &net->layers[0];
+  const th_cuda_layer *layer = th_cuda_first(net);
   for (uint64_t i = lane.index; i < (uint64_t)batch->rows * net->embedding; i += lane.count) {
     uint32_t row = (uint32_t)(i / net->embedding);
     uint32_t column = (uint32_t)(i % net->embedding);
     uint64_t input = net->width + column;
-    const float *deltas = th_area_at(&job->area, layer->deltas_at, layer->output_stride, row);
     const float *weights = job->state.parameters + layer->weights + input * layer->output_stride;
     float sum = 0;
-    for (uint32_t o = 0; o < layer->outputs; o++) sum += deltas[o] * weights[o];
+    for (uint32_t t = 0; t < layer->times; t++) {
+      const float *deltas = th_area_at(&job->area, layer->deltas_at, layer->output_stride,
+                                       t * job->area.rows_max + row);
+      for (uint32_t o = 0; o < layer->output_stride; o++) sum += deltas[o] * weights[o];
+    }
     if (layer->skips)
       sum += th_area_at(&job->area, layer->skips_at, layer->output_stride, row)[input];
     th_area_at(&job->area, net->embedded_at, net->embedding_stride, row)[column] = sum;

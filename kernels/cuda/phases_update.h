@@ -4,6 +4,7 @@
 #define TH_KERNELS_CUDA_PHASES_UPDATE_H
 
 #include "kernels/cuda/phases_loss.h"
+#include "kernels/cuda/phases_recurrent.h"
 
 /* ---- what a tile of the gradient is of ---- */
 
@@ -40,7 +41,7 @@ TH_HOST_DEVICE th_spot layer_spot(const th_cuda_layer *layer, uint32_t tile) {
     spot.rows = 1;
     row = layer->input_stride + spot.row;
   }
-  spot.columns = tile_part(layer->outputs, spot.column);
+  spot.columns = tile_part(layer->unit, spot.column % layer->unit_stride);
   spot.stride = layer->output_stride;
   spot.first = layer->weights + (uint64_t)row * spot.stride + spot.column;
   return spot;
@@ -58,7 +59,7 @@ TH_HOST_DEVICE th_spot table_spot(const th_cuda_net *net, uint32_t tile) {
 
 TH_HOST_DEVICE th_spot spot_of(const th_cuda_net *net, uint32_t tile) {
   if (tile >= net->table_tile) return table_spot(net, tile - net->table_tile);
-  uint32_t l = net->layer_count - 1;
+  uint32_t l = net->layer_count + 2 * net->cell_count - 1;
   while (net->layers[l].first_tile > tile) l--;
   return layer_spot(&net->layers[l], tile - net->layers[l].first_tile);
 }
@@ -78,10 +79,11 @@ TH_HOST_DEVICE uint64_t parameter_at(const th_spot *spot, uint32_t r, uint32_t c
 TH_HOST_DEVICE float bias_gradient(const th_cuda_job *job, const th_cuda_batch *batch,
                                    const th_cuda_layer *layer, uint32_t column) {
   if (layer->normalization == TH_NORMALIZATION_BATCH) return 0;
-  const float *deltas = th_area_at(&job->area, layer->deltas_at, layer->output_stride, 0) + column;
   double sum = 0;
-  for (uint32_t i = 0; i < batch->rows; i++)
-    sum += (double)deltas[(size_t)i * layer->output_stride];
+  for (uint32_t t = 0; t < layer->times; t++)
+    for (uint32_t i = 0; i < batch->rows; i++)
+      sum += (double)th_area_at(&job->area, layer->deltas_at, layer->output_stride,
+                                t * job->area.rows_max + i)[column];
   return (float)sum;
 }
 
@@ -118,10 +120,15 @@ TH_HOST_DEVICE th_tile spot_gradient(const th_cuda_job *job, const th_cuda_batch
   const th_cuda_layer *layer = spot->layer;
   if (spot->kind == SPOT_TABLE) return table_gradient(job, batch, spot);
   if (spot->kind == SPOT_VECTOR) return vector_gradient(job, batch, spot);
-  return th_tile_gradient(
-      layer, batch->rows,
-      th_area_at(&job->area, layer->inputs_at, layer->input_stride, 0) + spot->row,
-      th_area_at(&job->area, layer->deltas_at, layer->output_stride, 0) + spot->column);
+  th_tile sums = {{{0}}};
+  for (uint32_t t = layer->lag; t < layer->times; t++) {
+    uint32_t from = (t - layer->lag) * job->area.rows_max, to = t * job->area.rows_max;
+    th_tile_gradient(
+        layer, batch->rows,
+        th_area_at(&job->area, layer->inputs_at, layer->input_stride, from) + spot->row,
+        th_area_at(&job->area, layer->deltas_at, layer->output_stride, to) + spot->column, &sums);
+  }
+  return sums;
 }
 
 TH_HOST_DEVICE float value_clip(float bound, float number) {

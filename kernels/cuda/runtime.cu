@@ -66,10 +66,11 @@ static __global__ void __launch_bounds__(TRAINING_THREADS, 1)
   __syncthreads();
   for (uint32_t s = 0; s < training.count; s++) {
     const th_cuda_batch batch = th_training_batch(&training, s);
-    for (uint32_t phase = 0; phase < net.step.count; phase++) {
-      th_phase_run(&job, &batch, net.step.phases[phase], lane);
+    th_cursor cursor = {0, 0};
+    do {
+      th_phase_run(&job, &batch, &net.step, cursor, lane);
       __syncthreads();
-    }
+    } while (th_cursor_advance(&cursor, &net, &net.step));
   }
   let_go(given.parameters, job.state.parameters, net.parameters);
   let_go(given.moment1, job.state.moment1, net.parameters);
@@ -88,10 +89,11 @@ static __global__ void __launch_bounds__(TRAINING_THREADS, 1)
   job.net = &net;
   for (uint32_t s = 0; s < training.count; s++) {
     const th_cuda_batch batch = th_training_batch(&training, s);
-    for (uint32_t phase = 0; phase < net.step.count; phase++) {
-      th_phase_run(&job, &batch, net.step.phases[phase], lane);
+    th_cursor cursor = {0, 0};
+    do {
+      th_phase_run(&job, &batch, &net.step, cursor, lane);
       grid.sync();
-    }
+    } while (th_cursor_advance(&cursor, &net, &net.step));
   }
 }
 
@@ -105,10 +107,11 @@ static __global__ void __launch_bounds__(JUDGING_THREADS, 4)
     th_cuda_job job = th_judging_job(&judging, blockIdx.x, g);
     const th_cuda_batch batch = th_judging_batch(&judging, g);
     job.net = &net;
-    for (uint32_t phase = 0; phase < net.judging.count; phase++) {
-      th_phase_run(&job, &batch, net.judging.phases[phase], lane);
+    th_cursor cursor = {0, 0};
+    do {
+      th_phase_run(&job, &batch, &net.judging, cursor, lane);
       __syncthreads();
-    }
+    } while (th_cursor_advance(&cursor, &net, &net.judging));
   }
 }
 

@@ -23,7 +23,8 @@ TH_HOST_DEVICE th_quad th_quad_at(const float *numbers) {
   return *(const th_quad *)numbers;
 }
 
-/** A row of an array of an area. @param place  in numbers a row. @param stride  of the array. */
+/** A row of an array of an area. @param place  in numbers a row. @param stride  of the array.
+ *  @param row  of the batch; in an array of several times, rows_max further for each. */
 TH_HOST_DEVICE float *th_area_at(const th_cuda_area *area, uint32_t place, uint32_t stride,
                                  uint32_t row) {
   return area->numbers + (size_t)place * area->rows_max + (size_t)row * stride;
@@ -63,17 +64,15 @@ TH_HOST_DEVICE th_tile th_tile_backward(const th_cuda_layer *layer, const float 
   return sums;
 }
 
-/** Four inputs by four outputs, over so many rows. */
-TH_HOST_DEVICE th_tile th_tile_gradient(const th_cuda_layer *layer, uint32_t rows,
-                                        const float *inputs, const float *deltas) {
-  th_tile sums = {{{0}}};
+/** Four inputs by four outputs, over so many rows. @param sums  [in,out] is added to. */
+TH_HOST_DEVICE void th_tile_gradient(const th_cuda_layer *layer, uint32_t rows, const float *inputs,
+                                     const float *deltas, th_tile *sums) {
   for (uint32_t i = 0; i < rows; i++) {
     th_quad left = th_quad_at(inputs + (size_t)i * layer->input_stride);
     th_quad right = th_quad_at(deltas + (size_t)i * layer->output_stride);
     for (uint32_t r = 0; r < TH_TILE; r++)
-      for (uint32_t c = 0; c < TH_TILE; c++) sums.at[r][c] += left.at[r] * right.at[c];
+      for (uint32_t c = 0; c < TH_TILE; c++) sums->at[r][c] += left.at[r] * right.at[c];
   }
-  return sums;
 }
 
 #endif

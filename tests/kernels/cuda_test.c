@@ -45,7 +45,7 @@ static th_data data_for(const th_spec *spec) {
     targets[r * TARGETS + 1] = 3 * features[2] * features[3];
     weights[r] = (float)(r % 4);
     halves[r] = data.labels[r] % 2;
-    groups[r] = r * 7 % 11;
+    groups[r] = r / 9 % 11;
   }
   if (strcmp(spec->name, "weighed") == 0) data.weights = weights;
   if (spec->loss == TH_LOSS_BINARY_CROSS_ENTROPY) data.labels = halves;
@@ -104,6 +104,16 @@ ParameterizedTestParameters(cuda, trains_as_the_processor_does) {
       "\"embedding\": 5, \"normalization\": \"batch\", \"optimizer\": \"sgd\"}",
       "{" COMMON "\"sampling\": \"weighted\", \"name\": \"weighed\", \"validation_split\": 0.2}",
       "{" COMMON "\"sampling\": \"balanced\", \"name\": \"weighed\", \"validation_split\": 0.2}",
+      "{" COMMON
+      "\"recurrent\": \"lstm\", \"recurrent_width\": 7, \"window\": 4, "
+      "\"validation_split\": 0.2}",
+      "{" COMMON "\"recurrent\": \"gru\", \"recurrent_width\": 7, \"window\": 4}",
+      "{" COMMON
+      "\"recurrent\": \"lstm\", \"recurrent_width\": 9, \"recurrent_layers\": 3, "
+      "\"window\": 3, \"dropout\": 0.2, \"embedding\": 2, \"validation_split\": 0.2}",
+      "{\"hidden\": [6, 6], \"residual\": true, \"batch_size\": 64, \"epochs\": 10, "
+      "\"recurrent\": \"gru\", \"recurrent_width\": 6, \"recurrent_layers\": 2, \"window\": 5, "
+      "\"embedding\": 3, \"clip_norm\": 0.5}",
       "{" COMMON "\"shuffle\": false, \"schedule\": \"one_cycle\"}",
       "{\"hidden\": [], \"batch_size\": 600, \"epochs\": 100}",
       "{\"hidden\": [8], \"batch_size\": 1, \"epochs\": 1, \"folds\": 6}",

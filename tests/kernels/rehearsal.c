@@ -24,13 +24,15 @@ static const char *fails(void) {
 /* An order of the lanes that changes from phase to phase. */
 static void block_run(const th_cuda_job *job, const th_cuda_batch *batch,
                       const th_cuda_program *program) {
-  for (uint32_t p = 0; p < program->count; p++) {
-    th_permutation order = th_permutation_draw(block_lanes, 1, 0, p);
+  th_cursor cursor = {0};
+  uint32_t number = 0;
+  do {
+    th_permutation order = th_permutation_draw(block_lanes, 1, 0, number++);
     for (uint32_t i = 0; i < block_lanes; i++) {
       th_lane lane = {.index = th_permutation_at(&order, i), .count = block_lanes};
-      th_phase_run(job, batch, program->phases[p], lane);
+      th_phase_run(job, batch, program, cursor, lane);
     }
-  }
+  } while (th_cursor_advance(&cursor, job->net, program));
 }
 
 static const char *train(th_cuda_queue *queue, const th_cuda_training *training) {
