@@ -1,16 +1,14 @@
 #include "benchmarks/peer.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGUMENTS_MAX = 8 };
+#include "benchmarks/stop.h"
 
-static void fail(const char *what) {
-  perror(what);
-  exit(EXIT_FAILURE);
-}
+enum { ARGUMENTS_MAX = 8 };
 
 /* What runs in the child. Every library is told the number of threads: one left unset takes all
  * cores without a word. */
@@ -27,7 +25,7 @@ static void child_run(const th_bench_options *options, uint32_t threads,
   for (int i = 0; i < ARGUMENTS_MAX && arguments[i] != NULL; i++)
     words[2 + i] = (char *)(uintptr_t)arguments[i];
   execv(options->python, words);
-  fail(options->python);
+  th_stop(options->python);
 }
 
 static void line_read(const th_peer *peer, char *line, size_t bytes) {
@@ -41,10 +39,8 @@ static void line_read(const th_peer *peer, char *line, size_t bytes) {
 void th_peer_start(th_peer *peer, const th_bench_options *options, uint32_t threads,
                    const char *const *arguments) {
   int asks[2], answers[2];
-  if (pipe(asks) != 0 || pipe(answers) != 0) fail("pipe");
-  fflush(NULL);
-  peer->process = fork();
-  if (peer->process < 0) fail("fork");
+  if (pipe2(asks, O_CLOEXEC) != 0 || pipe2(answers, O_CLOEXEC) != 0) th_stop("pipe");
+  peer->process = th_fork();
   if (peer->process == 0) {
     dup2(asks[0], STDIN_FILENO);
     dup2(answers[1], STDOUT_FILENO);
@@ -56,7 +52,7 @@ void th_peer_start(th_peer *peer, const th_bench_options *options, uint32_t thre
   close(answers[1]);
   peer->asks = fdopen(asks[1], "w");
   peer->answers = fdopen(answers[0], "r");
-  if (peer->asks == NULL || peer->answers == NULL) fail("fdopen");
+  if (peer->asks == NULL || peer->answers == NULL) th_stop("fdopen");
   line_read(peer, peer->description, sizeof peer->description);
 }
 
@@ -71,12 +67,20 @@ void th_peer_start_on(th_peer *peer, const th_bench_options *options, const char
   th_peer_start(peer, options, threads, arguments);
 }
 
-double th_peer_run(th_peer *peer) {
-  char line[64];
+void th_peer_ask(th_peer *peer) {
   fputs("run\n", peer->asks);
   fflush(peer->asks);
+}
+
+double th_peer_answer(th_peer *peer) {
+  char line[64];
   line_read(peer, line, sizeof line);
   return strtod(line, NULL);
+}
+
+double th_peer_run(th_peer *peer) {
+  th_peer_ask(peer);
+  return th_peer_answer(peer);
 }
 
 void th_peer_stop(th_peer *peer) {

@@ -31,8 +31,12 @@ void th_peer_start(th_peer *peer, const th_bench_options *options, uint32_t thre
 void th_peer_start_on(th_peer *peer, const th_bench_options *options, const char *name,
                       uint32_t threads, const th_bench_data *data);
 
-/** Have it measure itself. @return a rate. */
+/** Have it measure itself. @return what it prints: a rate. */
 double th_peer_run(th_peer *peer);
+
+/** The two halves of that: several may be asked for before the first answer is taken. */
+void th_peer_ask(th_peer *peer);
+double th_peer_answer(th_peer *peer);
 
 void th_peer_stop(th_peer *peer);
 

@@ -43,13 +43,17 @@ void th_samples_fini(th_samples *samples) {
 
 th_report_row th_report_compare(const char *name, const char *unit, th_report_kind kind,
                                 th_samples *product, th_samples *peer) {
-  double p50 = th_samples_quantile(product, 0.5);
+  bool is_rate = kind == TH_REPORT_RATES;
+  double p50 = th_samples_quantile(product, 0.5), other = th_samples_quantile(peer, 0.5);
   return (th_report_row){.name = name,
                          .unit = unit,
                          .product = p50,
-                         .peer = th_samples_quantile(peer, 0.5),
+                         .peer = other,
+                         .ratio = kind == TH_REPORT_SPEEDUP ? other / p50 : p50 / other,
                          .p50 = p50,
-                         .p99 = th_samples_quantile(product, kind == TH_REPORT_TIMES ? 0.99 : 0.01),
+                         .p90 = th_samples_quantile(product, is_rate ? 0.1 : 0.9),
+                         .p99 = th_samples_quantile(product, is_rate ? 0.01 : 0.99),
+                         .p999 = th_samples_quantile(product, is_rate ? 0.001 : 0.999),
                          .runs = peer->count};
 }
 
@@ -86,11 +90,11 @@ void th_report_warn_of_load(void) {
 }
 
 static void rows_print(const th_report_row *rows, uint32_t count) {
-  printf("%s\n\n%-28s %12s %12s %8s  %s\n", th_report_machine(), "case", "product", "peer", "ratio",
+  printf("%s\n\n%-42s %12s %12s %9s  %s\n", th_report_machine(), "case", "product", "peer", "ratio",
          "unit");
   for (uint32_t i = 0; i < count; i++)
-    printf("%-28s %12.3f %12.3f %8.2f  %s\n", rows[i].name, rows[i].product, rows[i].peer,
-           rows[i].product / rows[i].peer, rows[i].unit);
+    printf("%-42s %12.3f %12.3f %9.2f  %s\n", rows[i].name, rows[i].product, rows[i].peer,
+           rows[i].ratio, rows[i].unit);
 }
 
 int th_report_finish(const th_report_row *rows, uint32_t count, const char *path) {
@@ -99,10 +103,11 @@ int th_report_finish(const th_report_row *rows, uint32_t count, const char *path
   json_t *array = json_array();
   for (uint32_t i = 0; i < count; i++)
     json_array_append_new(
-        array, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:i, s:s}", "case", rows[i].name,
-                         "unit", rows[i].unit, "product", rows[i].product, "peer", rows[i].peer,
-                         "ratio", rows[i].product / rows[i].peer, "p50", rows[i].p50, "p99",
-                         rows[i].p99, "runs", (int)rows[i].runs, "machine", th_report_machine()));
+        array, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:s}", "case",
+                         rows[i].name, "unit", rows[i].unit, "product", rows[i].product, "peer",
+                         rows[i].peer, "ratio", rows[i].ratio, "p50", rows[i].p50, "p90",
+                         rows[i].p90, "p99", rows[i].p99, "p99.9", rows[i].p999, "runs",
+                         (int)rows[i].runs, "machine", th_report_machine()));
   bool failed = json_dump_file(array, path, JSON_INDENT(2)) != 0;
   if (failed) fprintf(stderr, "cannot write %s\n", path);
   json_decref(array);

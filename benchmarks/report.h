@@ -25,17 +25,22 @@ double th_samples_quantile(th_samples *samples, double quantile);
 
 void th_samples_fini(th_samples *samples);
 
-/** One comparison. ratio = product / peer: against a limit, how many times its cost. */
+/** One comparison. */
 typedef struct th_report_row {
   const char *name; /**< "absent/connect" */
   const char *unit; /**< of product and peer */
   double product, peer;
-  double p50, p99; /**< of the product; p99 is what 99 of 100 runs reach */
+  double ratio; /**< product / peer; of TH_REPORT_SPEEDUP peer / product */
+  double p50, p90, p99, p999; /**< of the product; p99 is what 99 of 100 runs reach */
   uint32_t runs; /**< how often the sides took turns */
 } th_report_row;
 
-/** What is compared: times, the smaller the better, or rates. */
-typedef enum th_report_kind { TH_REPORT_TIMES, TH_REPORT_RATES } th_report_kind;
+/** What is compared. */
+typedef enum th_report_kind {
+  TH_REPORT_TIMES, /**< how many times the peer's time, which is a limit, the product takes */
+  TH_REPORT_RATES,
+  TH_REPORT_SPEEDUP, /**< times, and how many times faster the product is */
+} th_report_kind;
 
 /**
  * Compare the medians of two sides. Sorts the samples.
