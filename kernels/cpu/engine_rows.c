@@ -60,39 +60,41 @@ static void features_enter(const th_engine *engine, uint32_t row, th_real *value
 }
 
 /* How many rows before this one are in its window: those before it in its group without a gap. */
-static uint32_t rows_before(const th_engine *engine, uint32_t row) {
-  const int32_t *groups = engine->data->groups;
-  uint32_t most = th_engine_first(engine)->times - 1;
+static uint32_t rows_before(const th_data *data, uint32_t row, uint32_t most) {
+  const int32_t *groups = data->groups;
   if (row < most) most = row;
   uint32_t count = 0;
   while (count < most && (groups == NULL || groups[row - count - 1] == groups[row])) count++;
   return count;
 }
 
-/* The oldest row comes first. What a window lacks at its beginning enters as zeros, beside the
- * numbers of the row's own group. */
-static void window_enter(const th_batch *batch, uint32_t place, uint32_t row) {
+/* The rows that are so much older than the slice's. What a window lacks at its beginning enters as
+ * zeros, beside the numbers of the row's own group. */
+static void age_enter(const th_batch *batch, th_slice slice, const uint32_t *rows,
+                      const uint32_t *before, uint32_t age) {
   const th_engine *engine = batch->engine;
   const th_dense *first = th_engine_first(engine);
+  uint32_t stride = first->linear.input_stride;
   uint32_t width = engine->model->width;
-  uint32_t before = rows_before(engine, row);
-  for (uint32_t t = 0; t < first->times; t++) {
-    uint32_t age = first->times - 1 - t;
-    th_real *values =
-        first->inputs + ((size_t)t * batch->rows + place) * first->linear.input_stride;
-    if (age <= before)
-      features_enter(engine, row - age, values);
+  uint32_t time = first->times - 1 - age;
+  th_real *values = first->inputs + ((size_t)time * batch->rows + slice.first) * stride;
+  for (uint32_t i = 0; i < slice.rows; i++, values += stride) {
+    if (age <= before[i])
+      features_enter(engine, rows[i] - age, values);
     else
       memset(values, 0, width * sizeof *values);
-    if (engine->groups != NULL) th_embedding_enter(engine, engine->groups[place], values + width);
+    if (engine->groups != NULL)
+      th_embedding_enter(engine, engine->groups[slice.first + i], values + width);
   }
 }
 
 void th_slice_gather(const th_batch *batch, th_slice slice, const uint32_t *rows) {
   const th_engine *engine = batch->engine;
-  for (uint32_t i = 0; i < slice.rows; i++) {
-    uint32_t place = slice.first + i;
-    if (engine->groups != NULL) engine->groups[place] = (uint32_t)engine->data->groups[rows[i]];
-    window_enter(batch, place, rows[i]);
-  }
+  const th_data *data = engine->data;
+  uint32_t times = th_engine_first(engine)->times;
+  uint32_t before[TH_SLICE_ROWS_MAX];
+  for (uint32_t i = 0; i < slice.rows; i++) before[i] = rows_before(data, rows[i], times - 1);
+  for (uint32_t i = 0; i < slice.rows && engine->groups != NULL; i++)
+    engine->groups[slice.first + i] = (uint32_t)data->groups[rows[i]];
+  for (uint32_t age = 0; age < times; age++) age_enter(batch, slice, rows, before, age);
 }
