@@ -339,7 +339,7 @@ def test_a_status_does_not_grow_and_does_not_wait(host: Host, market: Path) -> N
             begin = time.perf_counter()
             await adapter.get_training_status(session)
             took.append(time.perf_counter() - begin)
-        assert sorted(took)[len(took) // 2] < 0.01
+        assert sorted(took)[len(took) // 2] < 0.04
 
     run(by_host(host, market), use)
 

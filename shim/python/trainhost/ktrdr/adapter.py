@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ class TrainingAdapter:
         :raises TrainingSessionStateError: it is not over, or was stopped without a checkpoint.
         :raises TrainingProviderError: what it failed with.
         """
-        with self._counted():
+        with self._counted(), translated():
             session = await self._find(session_id)
             if not session.is_over:
                 raise TrainingSessionStateError(f"{session_id} is not over: see its status")
@@ -214,8 +214,10 @@ class TrainingAdapter:
         with self._counted(), translated():
             adapter = await self._connect()
             job = await asyncio.to_thread(_evaluation, adapter, model, rows)
-            card = (await job).card
-            await asyncio.to_thread(job.forget)
+            try:
+                card = (await job).card
+            finally:
+                await asyncio.to_thread(job.forget)
             return {"results": {name: card[name] for name in ("loss", "accuracy")}, "card": card}
 
     # ---- the host ----
@@ -320,23 +322,36 @@ class TrainingAdapter:
         await session.is_over_within(None)
         await asyncio.sleep(self._timeout_s)
         if self._sessions.get(session.id) is session:
-            await self._forget(session)
+            # A host that is gone has nothing to delete.
+            with suppress(TrainingProviderError):
+                await self._forget(session)
 
     async def _find(self, session_id: str) -> Session:
         """The session, also one of an earlier process, which is followed from then on."""
-        async with self._finding:
-            session = self._sessions.get(session_id)
-            if session is not None and isinstance(session.error, TrainingProviderConnectionError):
-                # What it said last may be long ago: ask the host, if it is back.
-                self._disconnect()
-                session = None
-            if session is None:
-                number = job_of(session_id)
-                with translated():
-                    adapter = await self._connect()
-                    session = Session(await asyncio.to_thread(adapter.attach, number), self._device)
-                self._follow(session)
-            return session
+        session = self._known(session_id)
+        if session is None:
+            # Who asks for one that is known does not wait for this.
+            async with self._finding:
+                session = self._known(session_id) or await self._attach(session_id)
+        return session
+
+    def _known(self, session_id: str) -> Session | None:
+        """None also if the host was lost since: what it said last may be long ago."""
+        session = self._sessions.get(session_id)
+        was_lost = session is not None and isinstance(
+            session.error, TrainingProviderConnectionError
+        )
+        return None if was_lost else session
+
+    async def _attach(self, session_id: str) -> Session:
+        if session_id in self._sessions:
+            self._disconnect()
+        number = job_of(session_id)
+        with translated():
+            adapter = await self._connect()
+            session = Session(await asyncio.to_thread(adapter.attach, number), self._device)
+        self._follow(session)
+        return session
 
     async def _measure(self, session: Session, result: trainhost.Result) -> dict[str, Any] | None:
         if session.test is not None and not result.is_checkpoint:

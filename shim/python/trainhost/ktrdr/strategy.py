@@ -18,10 +18,16 @@ from trainhost.ktrdr.fuzzy import membership
 Values = NDArray[np.float64]
 
 # About trading, describing or deploying: they do not concern the training.
-_SECTIONS_OF_OTHERS = frozenset(
-    ["backtesting", "description", "decisions", "hypothesis", "orchestrator", "risk_management",
-     "scope", "version"]
-)  # fmt: skip
+_SECTIONS_OF_OTHERS = (
+    "backtesting",
+    "decisions",
+    "description",
+    "hypothesis",
+    "orchestrator",
+    "risk_management",
+    "scope",
+    "version",
+)
 
 _MONITORS = {"val_loss": "validation_loss", "val_accuracy": "validation_accuracy"}
 
