@@ -10,7 +10,7 @@
 #define SMOOTH_ERROR_MAX 1e-7
 #define KINKED_ERROR_MAX 1e-6
 
-enum { ROWS = 150, WIDTH = 4, GROUPS = 6, PARAMETERS_MAX = 1024 };
+enum { ROWS = 150, WIDTH = 4, GROUPS = 6 };
 
 typedef struct th_rig {
   th_spec spec;
@@ -18,7 +18,7 @@ typedef struct th_rig {
   th_data data;
   th_engine *engine;
   th_team *team;
-  th_real start[PARAMETERS_MAX];
+  th_real *start; /* [model.parameters] */
   uint32_t step;
 } th_rig;
 
@@ -85,6 +85,12 @@ static void data_make(th_data *data, const th_spec *spec, uint32_t outputs) {
                     .target_width = is_regression ? outputs : 0};
 }
 
+static void *array_of(uint64_t count, size_t element_bytes) {
+  void *array = calloc(count, element_bytes);
+  cr_assert_not_null(array);
+  return array;
+}
+
 static void rig_open(th_rig *rig, const th_spec *spec, uint32_t outputs, uint32_t step) {
   rig->spec = *spec;
   rig->step = step;
@@ -95,7 +101,6 @@ static void rig_open(th_rig *rig, const th_spec *spec, uint32_t outputs, uint32_
                           .targets = is_regression ? outputs : 0,
                           .groups = GROUPS};
   cr_assert_eq(th_model_init(&rig->model, spec, &sizes), TH_OK);
-  cr_assert_leq(rig->model.parameters, PARAMETERS_MAX);
   th_engine_plan plan = {.spec = &rig->spec,
                          .model = &rig->model,
                          .data = &rig->data,
@@ -103,15 +108,18 @@ static void rig_open(th_rig *rig, const th_spec *spec, uint32_t outputs, uint32_
                          .training_rows = ROWS};
   cr_assert_eq(th_cpu_backend.create(&plan, &rig->engine), TH_OK);
   cr_assert_eq(th_team_create(1, &rig->team), TH_OK);
-  float drawn[PARAMETERS_MAX];
+  float *drawn = array_of(rig->model.parameters, sizeof *drawn);
+  rig->start = array_of(rig->model.parameters, sizeof *rig->start);
   th_model_draw(&rig->model, spec, 5, drawn);
   for (uint64_t i = 0; i < rig->model.parameters; i++) rig->start[i] = (th_real)drawn[i];
+  free(drawn);
   if (spec->normalization != TH_NORMALIZATION_NONE) norms_stir(rig);
 }
 
 static void rig_close(th_rig *rig) {
   th_cpu_backend.destroy(rig->engine);
   th_team_destroy(rig->team);
+  free(rig->start);
 }
 
 /* The mean loss at these parameters. @param after  [out] the parameters one step on, or NULL. */
@@ -137,7 +145,7 @@ static bool is_learnt(const th_rig *rig, uint64_t parameter) {
 
 /* Of all parameters together, relative to the gradient's length. */
 static double gradient_error(th_rig *rig) {
-  th_real after[PARAMETERS_MAX];
+  th_real *after = array_of(rig->model.parameters, sizeof *after);
   rig_loss(rig, rig->start, after);
   double error = 0;
   double length = 0;
@@ -153,7 +161,32 @@ static double gradient_error(th_rig *rig) {
     error += pow(gradient - (above - below) / (2 * H), 2);
     length += gradient * gradient;
   }
+  free(after);
   return length == 0 ? sqrt(error) : sqrt(error / length);
+}
+
+/* Of a net with too many parameters to try each: along the gradient, the loss must rise by its
+ * length. A wrong one would not be the steepest way, or not as steep as it is long. */
+static double slope_error(th_rig *rig) {
+  uint64_t count = rig->model.parameters;
+  th_real *ahead = array_of(count, sizeof *ahead);
+  th_real *gradient = array_of(count, sizeof *gradient);
+  double losses[2];
+  double squares = 0;
+  rig_loss(rig, rig->start, gradient);
+  for (uint64_t i = 0; i < count; i++) {
+    gradient[i] = rig->start[i] - gradient[i];
+    squares += gradient[i] * gradient[i];
+  }
+  double length = sqrt(squares);
+  for (int side = 0; side < 2; side++) {
+    double step = (side == 0 ? -H : H) / length;
+    for (uint64_t i = 0; i < count; i++) ahead[i] = rig->start[i] + step * gradient[i];
+    losses[side] = rig_loss(rig, ahead, NULL);
+  }
+  free(ahead);
+  free(gradient);
+  return fabs((losses[1] - losses[0]) / (2 * H) / length - 1);
 }
 
 static void check_gradient(const th_spec *spec, uint32_t classes, uint32_t step, const char *what) {
@@ -440,5 +473,20 @@ Test(gradient, is_right_of_recurrent_layers_over_several_slices) {
     spec.batch_size = 50;
     spec.embedding = 2;
     check_gradient(&spec, 3, 2, "recurrent, 50 rows");
+  }
+}
+
+/* Both products of a second layer are the BLAS's. */
+Test(gradient, is_right_of_wide_recurrent_layers) {
+  for (th_recurrent_kind kind = TH_RECURRENT_LSTM; kind <= TH_RECURRENT_GRU; kind++) {
+    th_rig rig;
+    th_spec spec = recurrent_spec(kind, kind == TH_RECURRENT_GRU ? 2 : 1, 3);
+    spec.recurrent_width = 770;
+    spec.dropout = 0.2;
+    spec.batch_size = 20;
+    rig_open(&rig, &spec, 3, 0);
+    double error = slope_error(&rig);
+    cr_expect_leq(error, SMOOTH_ERROR_MAX, "kind %d: relative error %g", (int)kind, error);
+    rig_close(&rig);
   }
 }
