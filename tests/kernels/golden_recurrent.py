@@ -79,11 +79,10 @@ def main():
         print("loss=cross_entropy", net)
         for fields in golden.OPTIMIZERS:
             print(fields)
-            numbers = []
-            for steps in golden.STEPS:
-                model = Net(*made_of).double()
-                golden.load(model, start)
-                numbers += golden.train(model, fields, functional.cross_entropy, rows, labels, steps)
+            model = Net(*made_of).double()
+            golden.load(model, start)
+            numbers = golden.train(model, fields, functional.cross_entropy, (rows, labels),
+                                   golden.STEPS)
             golden.show("activation=tanh", numbers)
 
 
