@@ -1,17 +1,21 @@
-/* A Unix socket, as programs use it that need no more: one blocking call on each side. */
+/* A Unix socket, as programs use it that need no more: blocking calls on each side. */
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "benchmarks/bulk.h"
 #include "benchmarks/carrier.h"
 #include "benchmarks/stop.h"
 
 /* [0] puts, [1] takes. */
-static void *socket_create(void) {
+static int *pair_create(int type) {
   int *fds = calloc(2, sizeof *fds);
-  if (fds == NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
-    th_stop("socketpair");
+  if (fds == NULL || socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0) th_stop("socketpair");
   return fds;
+}
+
+static void *socket_create(void) {
+  return pair_create(SOCK_SEQPACKET);
 }
 
 static void socket_put(void *carrier, int64_t moment_ns) {
@@ -28,3 +32,23 @@ static int64_t socket_take(void *carrier) {
 
 const th_carrier_kind th_carrier_socket = {
     .create = socket_create, .put = socket_put, .take = socket_take};
+
+/* ---- many bytes: a stream ---- */
+
+static void *stream_create(uint32_t bytes) {
+  (void)bytes;
+  return pair_create(SOCK_STREAM);
+}
+
+static void stream_send(void *bulk, const float *numbers, uint32_t bytes) {
+  const int *fds = bulk;
+  th_bulk_write(fds[0], numbers, bytes);
+}
+
+static void stream_receive(void *bulk, float *numbers, uint32_t bytes) {
+  const int *fds = bulk;
+  th_bulk_read(fds[1], numbers, bytes);
+}
+
+const th_bulk_kind th_bulk_socket = {
+    .create = stream_create, .send = stream_send, .receive = stream_receive};

@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "benchmarks/bulk.h"
 #include "benchmarks/carrier.h"
 #include "benchmarks/stop.h"
 
@@ -47,3 +48,38 @@ static int64_t zeromq_take(void *carrier) {
 
 const th_carrier_kind th_carrier_zeromq = {
     .create = zeromq_create, .open = zeromq_open, .put = zeromq_put, .take = zeromq_take};
+
+/* ---- many bytes ---- */
+
+static void *message_create(uint32_t bytes) {
+  (void)bytes;
+  return zeromq_create();
+}
+
+/* The numbers are the caller's for as long as the peer runs: it need not copy them first. */
+static void keep(void *numbers, void *hint) {
+  (void)numbers, (void)hint;
+}
+
+static void message_send(void *bulk, const float *numbers, uint32_t bytes) {
+  zeromq *z = bulk;
+  zmq_msg_t message;
+  if (zmq_msg_init_data(&message, (void *)(uintptr_t)numbers, bytes, keep, NULL) != 0 ||
+      zmq_msg_send(&message, z->socket, 0) < 0)
+    th_stop("zmq_msg_send");
+}
+
+/* What was received lies in the message: that, too, may be used where it is. */
+static void message_receive(void *bulk, float *numbers, uint32_t bytes) {
+  (void)numbers;
+  zeromq *z = bulk;
+  zmq_msg_t message;
+  if (zmq_msg_init(&message) != 0 || zmq_msg_recv(&message, z->socket, 0) != (int)bytes)
+    th_stop("zmq_msg_recv");
+  zmq_msg_close(&message);
+}
+
+const th_bulk_kind th_bulk_zeromq = {.create = message_create,
+                                     .open = zeromq_open,
+                                     .send = message_send,
+                                     .receive = message_receive};
