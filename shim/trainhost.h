@@ -16,8 +16,8 @@
  * thread what was tried, with what, and what to do. No call blocks for longer than its time-out;
  * none prints, exits or raises a signal.
  *
- * Threads: an adapter and its jobs may be used from several threads at once; one job by one thread
- *          at a time.
+ * Threads: an adapter and its jobs may be used from several threads at once; of one job, one thread
+ *          at a time takes events, and one reads progress.
  * Signals: none is raised or blocked. A ring of io_uring that an adapter has closed interrupts each
  *          thread that waited in it once, some milliseconds later: calls that are not restarted
  *          (epoll_wait) then fail with EINTR, as after a signal. TRAINING_HOST_IO=syscall has none.
@@ -73,7 +73,7 @@ typedef struct th_manager th_manager;
  * TRAINING_HOST_SERVICE_URL: unix:///PATH of its socket; default
  * unix:///run/trainhost/trainhost.sock.
  *
- * @param manager  [out] free with th_manager_close, after its adapters.
+ * @param manager  [out] free with th_manager_close; adapters do not need it once they are open.
  * @return TH_OK; TH_ERR_USAGE naming the variable if the URL is malformed (host mode only);
  * TH_ERR_SYSTEM. Threads: reads the environment; not while another thread changes it.
  */
