@@ -123,9 +123,13 @@ def clip(model, fields):
             torch.nn.utils.clip_grad_value_(model.parameters(), float(value))
 
 
+def mark(model):
+    """A number that every parameter is in."""
+    return sum(math.cos(i) * p for i, p in enumerate(flat(model).tolist()))
+
+
 def train(model, fields, loss_of, data, ends):
-    """At each end the loss of the last step, before its update, and a number that every parameter
-    is in."""
+    """At each end the loss of the last step, before its update, and the mark."""
     optimizer = OPTIMIZERS[fields](model.parameters())
     batches = (ROWS + BATCH - 1) // BATCH
     numbers = []
@@ -138,8 +142,7 @@ def train(model, fields, loss_of, data, ends):
         clip(model, fields)
         optimizer.step()
         if step + 1 in ends:
-            mark = sum(math.cos(i) * p for i, p in enumerate(flat(model).tolist()))
-            numbers += [loss.item(), mark]
+            numbers += [loss.item(), mark(model)]
     return numbers
 
 
@@ -165,18 +168,24 @@ def case_show(loss, fields, activation, start, data):
     print(f"activation={activation}", *words)
 
 
-def main():
+def begin():
+    """Write the head of the file: features, labels and the parameters to begin with."""
     torch.manual_seed(1)
     # Rounded through float32, so that the float build starts from the same numbers.
     features = torch.randn(ROWS, WIDTH).float().double()
     labels = torch.randint(CLASSES, (ROWS,))
     start = flat(net("relu", CLASSES)).float().double()
-    targets = torch.randn(ROWS, CLASSES).double()
-    weights = (3 * torch.rand(ROWS)).double()
-    weights[5] = 0
     show("features", features.reshape(-1).tolist())
     print("labels", *labels.tolist())
     show("start", start.tolist())
+    return features, labels, start
+
+
+def main():
+    features, labels, start = begin()
+    targets = torch.randn(ROWS, CLASSES).double()
+    weights = (3 * torch.rand(ROWS)).double()
+    weights[5] = 0
     show("targets", targets.reshape(-1).tolist())
     show("weights", weights.tolist())
     for loss in LOSSES:

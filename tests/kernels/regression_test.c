@@ -78,6 +78,7 @@ static th_numbers apply(const th_buffer *model, const th_data *data, json_t **ca
   if (output.bytes > 0)
     cr_assert_eq(th_numbers_decode("what was predicted", &output, &predicted), TH_OK, "%s",
                  th_error_text());
+  th_buffer_fini(&output);
   th_buffer_fini(&text);
   th_inference_destroy(inference);
   th_team_destroy(team);
