@@ -204,3 +204,45 @@ Test(loss, a_batch_that_weighs_nothing_teaches_nothing) {
   cr_assert(isfinite(last_epoch(trainer).loss));
   th_trainer_destroy(trainer);
 }
+
+/* Rows of weight w = row % 4 against w copies of each, in batches of all rows. */
+static void weighs_check(th_loss_kind loss, th_weighting weighting) {
+  static float weights[FIXTURE_ROWS], features[2 * FIXTURE_ROWS * FIXTURE_WIDTH];
+  static int32_t labels[2 * FIXTURE_ROWS];
+  th_data weighed = data_for(loss), copied = weighed;
+  copied.rows = 0;
+  for (uint32_t i = 0; i < FIXTURE_ROWS; i++) {
+    weights[i] = (float)(i % 4);
+    for (uint32_t copy = 0; copy < i % 4; copy++, copied.rows++) {
+      memcpy(features + copied.rows * FIXTURE_WIDTH, weighed.features + (size_t)i * FIXTURE_WIDTH,
+             FIXTURE_WIDTH * sizeof *features);
+      labels[copied.rows] = weighed.labels[i];
+    }
+  }
+  weighed.weights = weights;
+  copied.features = features;
+  copied.labels = labels;
+  th_spec spec = quick_spec(loss);
+  spec.batch_size = 2 * FIXTURE_ROWS;
+  spec.validation_split = 0;
+  spec.weighting = weighting;
+  spec.class_weight_count = loss == TH_LOSS_BINARY_CROSS_ENTROPY ? 2 : FIXTURE_CLASSES;
+  for (uint32_t c = 0; c < spec.class_weight_count; c++) spec.class_weights[c] = 1 + c;
+  th_trainer *a = fixture_trainer(&spec, &weighed), *b = fixture_trainer(&spec, &copied);
+  fixture_finish(a);
+  fixture_finish(b);
+  for (uint32_t e = 0; e < spec.epochs; e++)
+    cr_expect_float_eq(th_trainer_history(a)->epochs[e].loss, th_trainer_history(b)->epochs[e].loss,
+                       1e-5, "%s: epoch %u: %g, %g", th_loss_name(loss), e + 1,
+                       th_trainer_history(a)->epochs[e].loss,
+                       th_trainer_history(b)->epochs[e].loss);
+  th_trainer_destroy(a);
+  th_trainer_destroy(b);
+}
+
+Test(loss, a_row_that_weighs_n_counts_as_n_rows) {
+  for (th_loss_kind loss = TH_LOSS_CROSS_ENTROPY; loss <= TH_LOSS_BINARY_CROSS_ENTROPY; loss++) {
+    weighs_check(loss, TH_WEIGHTING_NONE);
+    weighs_check(loss, TH_WEIGHTING_LISTED);
+  }
+}
