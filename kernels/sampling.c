@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "kernels/data.h"
 
 static th_error fail_memory(uint32_t rows) {
@@ -98,11 +99,13 @@ static th_error balanced_init(th_sampling *sampling, const th_spec *spec, const 
                               const th_split *split) {
   uint32_t rows = split->training_rows;
   uint64_t *keys = keys_sorted(data, split);
-  for (uint32_t i = 0; i < rows && keys != NULL; i++)
-    sampling->group_count += group_begins(keys, i);
+  if (keys == NULL) return fail_memory(rows);
+  /* A split leaves rows to train on. */
+  th_check(rows > 0);
+  for (uint32_t i = 0; i < rows; i++) sampling->group_count += group_begins(keys, i);
   sampling->groups = calloc(sampling->group_count, sizeof *sampling->groups);
   sampling->members = calloc(rows, sizeof *sampling->members);
-  bool has_memory = keys != NULL && sampling->groups != NULL && sampling->members != NULL;
+  bool has_memory = sampling->groups != NULL && sampling->members != NULL;
   if (has_memory) groups_describe(sampling, keys, rows, spec->seed);
   free(keys);
   return has_memory ? TH_OK : fail_memory(rows);
