@@ -90,8 +90,8 @@ void th_report_warn_of_load(void) {
 }
 
 static void rows_print(const th_report_row *rows, uint32_t count) {
-  printf("%s\n\n%-42s %12s %12s %10s  %s\n", th_report_machine(), "case", "product", "peer", "ratio",
-         "unit");
+  printf("%s\n\n%-42s %12s %12s %10s  %s\n", th_report_machine(), "case", "product", "peer",
+         "ratio", "unit");
   for (uint32_t i = 0; i < count; i++)
     printf("%-42s %12.3f %12.3f %10.3f  %s\n", rows[i].name, rows[i].product, rows[i].peer,
            rows[i].ratio, rows[i].unit);

@@ -3,7 +3,6 @@
 #include <jansson.h>
 #include <microhttpd.h>
 #include <semaphore.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,12 +13,12 @@
 #include "benchmarks/stop.h"
 
 /* A number has at most so many characters as JSON, for each byte that it has as it is. */
-enum { TEXT_FOR_BYTE = 8, SERVER_MEMORY = 1 << 20, CLIENT_BUFFER = 1 << 21 };
+enum { TEXT_FOR_BYTE = 8, SERVER_MEMORY = 1 << 20 };
 
 typedef struct http {
   th_http_place place;
   bool is_json;
-  CURL *curl;
+  th_http_client client;
   char *body; /* the server's, of body_max bytes */
   size_t body_bytes, body_max;
   sem_t whole; /* posted when it is there */
@@ -83,27 +82,16 @@ static void http_open(void *bulk, bool sends) {
     return;
   }
   close(h->place.fd);
-  h->curl = th_http_client(&h->place);
-  /* Without it curl waits for leave to send. */
-  curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, curl_slist_append(NULL, "Expect:"));
-  curl_easy_setopt(h->curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)CLIENT_BUFFER);
-}
-
-static void post(http *h, const void *body, size_t bytes) {
-  curl_easy_setopt(h->curl, CURLOPT_URL, th_http_url(&h->place, "/data"));
-  curl_easy_setopt(h->curl, CURLOPT_POSTFIELDS, body);
-  curl_easy_setopt(h->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)bytes);
-  CURLcode code = curl_easy_perform(h->curl);
-  if (code == CURLE_OK) return;
-  fprintf(stderr, "libcurl: %s\n", curl_easy_strerror(code));
-  exit(EXIT_FAILURE);
+  th_http_open(&h->client, &h->place, 0);
 }
 
 static void bytes_send(void *bulk, const float *numbers, uint32_t bytes) {
-  post(bulk, numbers, bytes);
+  http *h = bulk;
+  th_http_post(&h->client, "/data", numbers, bytes);
 }
 
 static void json_send(void *bulk, const float *numbers, uint32_t bytes) {
+  http *h = bulk;
   json_t *array = json_array();
   for (uint32_t i = 0; i < bytes / sizeof *numbers; i++)
     json_array_append_new(array, json_real((double)numbers[i]));
@@ -111,7 +99,7 @@ static void json_send(void *bulk, const float *numbers, uint32_t bytes) {
   char *text = json_dumps(array, JSON_COMPACT | JSON_REAL_PRECISION(9));
   json_decref(array);
   if (text == NULL) th_stop("json_dumps");
-  post(bulk, text, strlen(text));
+  th_http_post(&h->client, "/data", text, strlen(text));
   free(text);
 }
 

@@ -21,10 +21,23 @@ typedef struct th_http_place {
 
 void th_http_listen(th_http_place *place, bool is_unix);
 
-/** A client of it, in any process. */
-CURL *th_http_client(const th_http_place *place);
+/** A client of it, in any process, that keeps its connection. */
+typedef struct th_http_client {
+  th_http_place place;
+  CURL *curl;
+  char *answer; /**< the newest one's body, with a NUL behind it */
+  size_t answer_bytes, answer_max;
+} th_http_client;
 
-/** The URL of a path there. Static, until the next call. */
-const char *th_http_url(const th_http_place *place, const char *path);
+/** @param answer_max  bytes of a body; a larger one is a failure. */
+void th_http_open(th_http_client *client, const th_http_place *place, size_t answer_max);
+
+void th_http_get(th_http_client *client, const char *path);
+void th_http_post(th_http_client *client, const char *path, const void *body, size_t bytes);
+
+/** As th_http_get, but whether it works is the caller's affair. */
+CURLcode th_http_try(th_http_client *client, const char *path);
+
+void th_http_close(th_http_client *client);
 
 #endif

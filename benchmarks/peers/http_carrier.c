@@ -26,10 +26,8 @@ static const char health[] =
 typedef struct http {
   th_http_place place;
   _Atomic int64_t newest_ns; /* the server's */
-  CURL *curl; /* and the rest the client's */
-  char answer[ANSWER_BYTES_MAX];
-  size_t answer_bytes;
-  int64_t seen_ns;
+  th_http_client client;
+  int64_t seen_ns; /* the client's */
 } http;
 
 /* ---- the server ---- */
@@ -61,37 +59,17 @@ static void http_put(void *carrier, int64_t moment_ns) {
 
 /* ---- the client ---- */
 
-static size_t answer_take(char *bytes, size_t size, size_t count, void *carrier) {
-  http *h = carrier;
-  size_t room = sizeof h->answer - 1 - h->answer_bytes, taken = size * count;
-  if (taken > room) return 0;
-  memcpy(h->answer + h->answer_bytes, bytes, taken);
-  h->answer_bytes += taken;
-  h->answer[h->answer_bytes] = '\0';
-  return taken;
-}
-
-static void request(http *h) {
-  h->answer_bytes = 0;
-  CURLcode code = curl_easy_perform(h->curl);
-  if (code == CURLE_OK) return;
-  fprintf(stderr, "libcurl: %s\n", curl_easy_strerror(code));
-  exit(EXIT_FAILURE);
-}
-
 static void http_ask(void *carrier) {
   http *h = carrier;
-  curl_easy_setopt(h->curl, CURLOPT_URL, th_http_url(&h->place, "/health"));
-  request(h);
+  th_http_get(&h->client, "/health");
 }
 
 static int64_t http_take(void *carrier) {
   http *h = carrier;
   int64_t moment_ns;
-  curl_easy_setopt(h->curl, CURLOPT_URL, th_http_url(&h->place, "/progress"));
   do {
-    request(h);
-    moment_ns = strtoll(h->answer, NULL, 10);
+    th_http_get(&h->client, "/progress");
+    moment_ns = strtoll(h->client.answer, NULL, 10);
   } while (moment_ns == h->seen_ns);
   h->seen_ns = moment_ns;
   return moment_ns;
@@ -123,9 +101,7 @@ static void http_open(void *carrier, bool puts) {
     return;
   }
   close(h->place.fd);
-  h->curl = th_http_client(&h->place);
-  curl_easy_setopt(h->curl, CURLOPT_WRITEFUNCTION, answer_take);
-  curl_easy_setopt(h->curl, CURLOPT_WRITEDATA, h);
+  th_http_open(&h->client, &h->place, ANSWER_BYTES_MAX);
 }
 
 const th_carrier_kind th_carrier_http = {tcp_create, http_open, http_put, http_take, http_ask};
@@ -139,8 +115,7 @@ static void *absent_open(const th_bench_options *options, const void *argument) 
   (void)options, (void)argument;
   http *h = http_create(false);
   close(h->place.fd);
-  h->curl = th_http_client(&h->place);
-  curl_easy_setopt(h->curl, CURLOPT_URL, th_http_url(&h->place, "/health"));
+  th_http_open(&h->client, &h->place, ANSWER_BYTES_MAX);
   return h;
 }
 
@@ -149,7 +124,7 @@ static void absent_measure(void *side, uint32_t count, int64_t rest_ns, th_sampl
   for (uint32_t i = 0; i < count; i++) {
     th_rest(rest_ns);
     int64_t start_ns = th_clock_now_ns();
-    CURLcode code = curl_easy_perform(h->curl);
+    CURLcode code = th_http_try(&h->client, "/health");
     th_samples_add(found, (double)(th_clock_now_ns() - start_ns) / 1e3);
     if (code == CURLE_COULDNT_CONNECT) continue;
     fprintf(stderr, "libcurl did not fail as it should: %s\n", curl_easy_strerror(code));
@@ -159,7 +134,7 @@ static void absent_measure(void *side, uint32_t count, int64_t rest_ns, th_sampl
 
 static void absent_close(void *side) {
   http *h = side;
-  curl_easy_cleanup(h->curl);
+  th_http_close(&h->client);
   free(h);
 }
 
