@@ -193,7 +193,7 @@ TH_HOST_DEVICE th_real th_loss_row(const th_loss_rule *rule, th_real *logits, ui
       return th_loss_binary(rule, logits, label, scale);
     case TH_LOSS_MEAN_SQUARED_ERROR:
     case TH_LOSS_HUBER:
-      break;
+      break; /* rows with targets go through th_loss_error */
   }
   __builtin_unreachable();
 }
