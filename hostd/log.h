@@ -12,7 +12,8 @@ typedef enum th_log_level {
 /** Print lines up to this level. Before the threads start. */
 void th_log_set_level(th_log_level level);
 
-/** One line on stderr, with the time, or journald's priority mark where stderr is a journal. Any
+/** One line on stderr, with the time, or journald's priority mark where stderr is a journal. Never
+ * waits: lines for which there is no room are counted, and the next that has some says so. Any
  * thread. */
 __attribute__((format(printf, 2, 3))) void th_log(th_log_level level, const char *format, ...);
 
