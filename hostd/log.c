@@ -71,7 +71,8 @@ static void line_write(const char *line, size_t length) {
   (void)written;
 }
 
-static void line_log(th_log_level level, const char *format, va_list arguments) {
+__attribute__((format(printf, 2, 0))) static void line_log(th_log_level level, const char *format,
+                                                           va_list arguments) {
   char line[LINE_BYTES_MAX];
   int used = line_begin(line, sizeof line - 1, level);
   vsnprintf(line + used, sizeof line - 1 - (size_t)used, format, arguments);
