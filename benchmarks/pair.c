@@ -36,14 +36,26 @@ void *th_carrier_share(size_t bytes) {
   return memory;
 }
 
-/* The first or the second of the cores that this process may use. */
-static void core_choose(const cpu_set_t *allowed, int number) {
+/* As they were before any thread was kept to one. */
+static const cpu_set_t *cores(void) {
+  static cpu_set_t allowed;
+  if (CPU_COUNT(&allowed) == 0 && sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    th_stop("sched_getaffinity");
+  return &allowed;
+}
+
+void th_core_keep(pid_t thread, int number) {
+  const cpu_set_t *allowed = cores();
   cpu_set_t chosen;
   CPU_ZERO(&chosen);
   for (int core = 0; core < CPU_SETSIZE; core++)
     if (CPU_ISSET(core, allowed) && number-- == 0) CPU_SET(core, &chosen);
-  if (CPU_COUNT(&chosen) == 1 && sched_setaffinity(0, sizeof chosen, &chosen) != 0)
+  if (CPU_COUNT(&chosen) == 1 && sched_setaffinity(thread, sizeof chosen, &chosen) != 0)
     th_stop("sched_setaffinity");
+}
+
+void th_core_free(void) {
+  if (sched_setaffinity(0, sizeof(cpu_set_t), cores()) != 0) th_stop("sched_setaffinity");
 }
 
 /* ---- the child ---- */
@@ -82,9 +94,7 @@ static _Noreturn void child_run(const th_pair *pair, int turns) {
 
 void th_pair_open(th_pair *pair, const th_carrier_kind *kind) {
   int turns[2];
-  cpu_set_t allowed;
   if (pipe(turns) != 0) th_stop("pipe");
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) th_stop("sched_getaffinity");
   *pair = (th_pair){.kind = kind,
                     .there = kind->create(),
                     .back = kind->create(),
@@ -93,7 +103,7 @@ void th_pair_open(th_pair *pair, const th_carrier_kind *kind) {
   pair->child = th_fork();
   if (pair->child == 0) {
     close(turns[1]);
-    core_choose(&allowed, 1);
+    th_core_keep(0, 1);
     child_run(pair, turns[0]);
   }
   close(turns[0]);
@@ -102,27 +112,21 @@ void th_pair_open(th_pair *pair, const th_carrier_kind *kind) {
   if (kind->ask == NULL) kind->open(pair->there, true);
 }
 
-static void turn_begin(th_pair *pair, const pair_turn *turn, cpu_set_t *allowed) {
-  if (sched_getaffinity(0, sizeof *allowed, allowed) != 0) th_stop("sched_getaffinity");
-  core_choose(allowed, 0);
+static void turn_begin(th_pair *pair, const pair_turn *turn) {
+  th_core_keep(0, 0);
   th_watchdog_feed();
   atomic_store(pair->taken, 0);
   if (write(pair->turns, turn, sizeof *turn) != sizeof *turn) th_stop("write to the other process");
 }
 
-static void turn_end(const cpu_set_t *allowed) {
-  if (sched_setaffinity(0, sizeof *allowed, allowed) != 0) th_stop("sched_setaffinity");
-}
-
 void th_pair_hops(th_pair *pair, uint32_t count, int64_t rest_ns, th_samples *found) {
-  cpu_set_t allowed;
-  turn_begin(pair, &(pair_turn){.is_hops = true, .count = count, .rest_ns = rest_ns}, &allowed);
+  turn_begin(pair, &(pair_turn){.is_hops = true, .count = count, .rest_ns = rest_ns});
   for (uint32_t i = 0; i < count; i++) {
     int64_t put_ns = pair->kind->take(pair->back);
     th_samples_add(found, (double)(th_clock_now_ns() - put_ns) / 1e3);
     atomic_store_explicit(pair->taken, i + 1, memory_order_release);
   }
-  turn_end(&allowed);
+  th_core_free();
 }
 
 static void trip(const th_pair *pair, int64_t start_ns) {
@@ -135,16 +139,15 @@ static void trip(const th_pair *pair, int64_t start_ns) {
 }
 
 void th_pair_trips(th_pair *pair, uint32_t count, int64_t rest_ns, th_samples *found) {
-  cpu_set_t allowed;
   uint32_t answers = pair->kind->ask == NULL ? count : 0;
-  turn_begin(pair, &(pair_turn){.count = answers}, &allowed);
+  turn_begin(pair, &(pair_turn){.count = answers});
   for (uint32_t i = 0; i < count; i++) {
     th_rest(rest_ns);
     int64_t start_ns = th_clock_now_ns();
     trip(pair, start_ns);
     th_samples_add(found, (double)(th_clock_now_ns() - start_ns) / 1e3);
   }
-  turn_end(&allowed);
+  th_core_free();
 }
 
 void th_pair_close(th_pair *pair) {

@@ -37,6 +37,17 @@ void th_pair_trips(th_pair *pair, uint32_t count, int64_t rest_ns, th_samples *f
 
 void th_pair_close(th_pair *pair);
 
+/**
+ * Keep a thread to a core of its own, where this process may use two.
+ *
+ * @param thread  0: this one.
+ * @param number  0 or 1: the first or the second of the cores that this process began with.
+ */
+void th_core_keep(pid_t thread, int number);
+
+/** Let this thread use all of them again. */
+void th_core_free(void);
+
 /** Rest: asleep if that is long enough for it, else looking at the clock. */
 void th_rest(int64_t rest_ns);
 

@@ -39,6 +39,8 @@ static void *fastapi_open(const th_bench_options *options, const void *argument)
   const char *port = f->has_server ? f->server.description : "9";
   th_peer_start(&f->client, options, PEER_THREADS, (const char *const[]){way, port, NULL});
   versions_print(f->client.description);
+  th_core_keep(f->client.process, 0);
+  if (f->has_server) th_core_keep(f->server.process, 1);
   return f;
 }
 
