@@ -34,7 +34,7 @@ enum { TH_BULK_WIDTH = 64, TH_BULK_ROW_BYTES = TH_BULK_WIDTH * 4 };
 extern const th_side_kind th_side_bulk;
 /** memcpy. */
 extern const th_side_kind th_side_bulk_memcpy;
-/** The product: from th_job_start until the daemon has them all. */
+/** The product: th_job_start, which returns when the daemon has taken all of them. */
 extern const th_side_kind th_side_bulk_job;
 
 /** The same from a file in the page cache: mapped for the product, and plain read(2). */
