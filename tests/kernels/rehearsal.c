@@ -1,5 +1,6 @@
 #include "tests/kernels/rehearsal.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,9 +36,16 @@ static void block_run(const th_cuda_job *job, const th_cuda_batch *batch,
   } while (th_cursor_advance(&cursor, job->net, program));
 }
 
+/* A block that keeps its rows in shared memory finds there what others left: nothing that was not
+ * written in this launch may be read. */
+static void area_spoil(const th_cuda_area *area, uint32_t width) {
+  for (size_t i = 0; i < (size_t)area->rows_max * width; i++) area->numbers[i] = NAN;
+}
+
 static const char *train(th_cuda_queue *queue, const th_cuda_training *training) {
   (void)queue;
   const char *why = fails();
+  area_spoil(&training->job.area, training->job.net->area_width);
   for (uint32_t s = 0; s < training->count && why == NULL; s++) {
     th_cuda_batch batch = th_training_batch(training, s);
     block_run(&training->job, &batch, &training->job.net->step);
@@ -51,6 +59,7 @@ static const char *judge(th_cuda_queue *queue, const th_cuda_judging *judging) {
   for (uint32_t s = 0; s * TH_CUDA_JUDGED_ROWS < judging->rows && why == NULL; s++) {
     th_cuda_job job = th_judging_job(judging, s % judging->areas, s);
     th_cuda_batch batch = th_judging_batch(judging, s);
+    area_spoil(&job.area, job.net->area_width);
     block_run(&job, &batch, &job.net->judging);
   }
   return why;
