@@ -1,5 +1,6 @@
 #include "benchmarks/daemon.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
 #include <stdint.h>
@@ -11,7 +12,40 @@
 #include "base/clock.h"
 #include "benchmarks/stop.h"
 
-enum { START_TRIES_MAX = 2000, DEPTH_MAX = 8 };
+enum { START_TRIES_MAX = 2000, DEPTH_MAX = 8, REMOVE_TRIES_MAX = 1000 };
+
+static int entry_remove(const char *path, const struct stat *status, int kind, struct FTW *place) {
+  (void)status, (void)kind, (void)place;
+  return remove(path);
+}
+
+/* The end of the pipe says that the benchmark is over. If it was killed, its daemon has been told
+ * to end as well, and may take a moment. */
+static _Noreturn void keeper_run(const char *directory, int alive) {
+  char byte;
+  /* What a terminal sends to all of the benchmark must not end it. */
+  (void)setsid();
+  while (read(alive, &byte, 1) != 0) continue;
+  for (int try = 0; try < REMOVE_TRIES_MAX && access(directory, F_OK) == 0; try++) {
+    (void)nftw(directory, entry_remove, DEPTH_MAX, FTW_DEPTH | FTW_PHYS);
+    nanosleep(&(struct timespec){.tv_nsec = TH_NS_PER_MS}, NULL);
+  }
+  _exit(EXIT_SUCCESS);
+}
+
+static void keeper_start(th_bench_daemon *daemon) {
+  int alive[2];
+  if (pipe2(alive, O_CLOEXEC) != 0) th_stop("pipe");
+  fflush(NULL);
+  daemon->keeper = fork();
+  if (daemon->keeper < 0) th_stop("fork");
+  if (daemon->keeper == 0) {
+    close(alive[1]);
+    keeper_run(daemon->directory, alive[0]);
+  }
+  close(alive[0]);
+  daemon->alive = alive[1];
+}
 
 static _Noreturn void daemon_run(const char *directory) {
   char socket_path[96], state[96];
@@ -27,6 +61,7 @@ void th_bench_daemon_start(th_bench_daemon *daemon) {
   *daemon = (th_bench_daemon){.directory = "/tmp/trainhost-bench-XXXXXX"};
   if (mkdtemp(daemon->directory) == NULL) th_stop("mkdtemp");
   snprintf(daemon->url, sizeof daemon->url, "unix://%s/trainhost.sock", daemon->directory);
+  keeper_start(daemon);
   daemon->process = th_fork();
   if (daemon->process == 0) daemon_run(daemon->directory);
   th_stop_unless_ok(th_manager_create(TH_MODE_HOST, daemon->url, &daemon->manager));
@@ -39,15 +74,11 @@ void th_bench_daemon_start(th_bench_daemon *daemon) {
   th_stop_unless_ok(error);
 }
 
-static int entry_remove(const char *path, const struct stat *status, int kind, struct FTW *place) {
-  (void)status, (void)kind, (void)place;
-  return remove(path);
-}
-
 void th_bench_daemon_stop(th_bench_daemon *daemon) {
   th_adapter_close(daemon->adapter);
   th_manager_close(daemon->manager);
   kill(daemon->process, SIGTERM);
   waitpid(daemon->process, NULL, 0);
-  (void)nftw(daemon->directory, entry_remove, DEPTH_MAX, FTW_DEPTH | FTW_PHYS);
+  close(daemon->alive);
+  waitpid(daemon->keeper, NULL, 0);
 }

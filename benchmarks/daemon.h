@@ -10,6 +10,8 @@ typedef struct th_bench_daemon {
   char directory[64]; /**< everything of it lies here */
   char url[96];
   pid_t process;
+  pid_t keeper; /**< deletes the directory, however this process ends */
+  int alive; /**< a pipe to it, open as long as this process lives */
   th_manager *manager;
   th_adapter *adapter;
 } th_bench_daemon;
