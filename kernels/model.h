@@ -138,8 +138,8 @@ th_error th_model_decode(const void *file, size_t bytes, th_model *model, th_spe
  * is told by the file's own specification, or else by this one.
  *
  * @param parameters  [out] [model->parameters].
- * @return TH_OK; TH_ERR_DATA naming the tensor that is missing, of another shape or a variance below
- *         0.
+ * @return TH_OK; TH_ERR_DATA naming the tensor that is missing, of another shape or a variance
+ *         below 0.
  */
 th_error th_model_read(const th_model *model, const th_spec *spec, const void *file, size_t bytes,
                        float *parameters);

@@ -129,9 +129,9 @@ Test(summary, a_setting_with_a_failed_combination_comes_after_those_that_are_who
   end();
 }
 
-#define METRICS(loss, accuracy)                                   \
-  "\"loss\": 1, \"accuracy\": 1, \"validation_loss\": " loss ", " \
-                                                             "\"validation_accuracy\": " accuracy
+#define METRICS(loss, accuracy)    \
+  "\"loss\": 1, \"accuracy\": 1, " \
+  "\"validation_loss\": " loss ", \"validation_accuracy\": " accuracy
 
 static void assert_best(const char *text, json_int_t epochs) {
   begin(text);

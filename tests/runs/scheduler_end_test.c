@@ -33,7 +33,8 @@ static struct set data;
 
 static th_scheduler *scheduler_make(uint32_t threads, uint32_t active_max) {
   th_scheduler *scheduler;
-  cr_assert_eq(th_scheduler_create(threads, threads, active_max, &scheduler), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_scheduler_create(threads, threads, active_max, &scheduler), TH_OK, "%s",
+               th_error_text());
   set_fill(&data);
   return scheduler;
 }
