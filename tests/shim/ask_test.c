@@ -11,30 +11,14 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "ipc/doorbell.h"
-#include "tests/shim/peer.h"
+#include "tests/shim/session.h"
 #include "tests/support/leak.h"
 
 TestSuite(ask, .init = leak_begin, .fini = leak_end);
 
 static const th_adapter_options impatient = {.call_timeout_ns = 100 * TH_NS_PER_MS};
 
-static struct peer *peer;
-static th_adapter *adapter;
 static th_health health;
-
-static void begin_with(void (*script)(struct peer *server), const th_adapter_options *options) {
-  peer = peer_start(script, NULL);
-  adapter = peer_connect(peer, options);
-}
-
-static void end(void) {
-  th_adapter_close(adapter);
-  peer_stop(peer);
-}
-
-static void assert_text(const char *part) {
-  cr_assert_not_null(strstr(th_error_text(), part), "no \"%s\" in: %s", part, th_error_text());
-}
 
 static void answer_health(struct peer *server) {
   th_wire_health wire = {.uptime_ms = 7, .jobs_kept = 3};

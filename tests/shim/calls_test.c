@@ -9,39 +9,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "tests/shim/peer.h"
+#include "tests/shim/session.h"
+#include "tests/support/leak.h"
 
-static int fds_before;
-
-static void setup(void) {
-  fds_before = open_fd_count();
-}
-
-static void teardown(void) {
-  cr_expect_eq(open_fd_count(), fds_before, "a descriptor was left open");
-}
-
-TestSuite(calls, .init = setup, .fini = teardown);
+TestSuite(calls, .init = leak_begin, .fini = leak_end);
 
 static const th_adapter_options impatient = {.call_timeout_ns = 100 * TH_NS_PER_MS};
-
-/* A session on a script; `adapter` is what tests ask. */
-static struct peer *peer;
-static th_adapter *adapter;
-
-static void begin_with(void (*script)(struct peer *peer), const th_adapter_options *options) {
-  peer = peer_start(script, NULL);
-  adapter = peer_connect(peer, options);
-}
-
-static void end(void) {
-  th_adapter_close(adapter);
-  peer_stop(peer);
-}
-
-static void assert_text(const char *part) {
-  cr_assert_not_null(strstr(th_error_text(), part), "no \"%s\" in: %s", part, th_error_text());
-}
 
 /* ---- health ---- */
 

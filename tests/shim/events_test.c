@@ -8,18 +8,9 @@
 #include "base/clock.h"
 #include "ipc/doorbell.h"
 #include "tests/shim/peer.h"
+#include "tests/support/leak.h"
 
-static int fds_before;
-
-static void setup(void) {
-  fds_before = open_fd_count();
-}
-
-static void teardown(void) {
-  cr_expect_eq(open_fd_count(), fds_before, "a descriptor was left open");
-}
-
-TestSuite(events, .init = setup, .fini = teardown);
+TestSuite(events, .init = leak_begin, .fini = leak_end);
 
 /* The peer attaches jobs 1, 2, … in cells 0, 1, … and then runs the test's script. */
 enum { JOBS_MAX = 4 };

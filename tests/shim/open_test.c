@@ -339,12 +339,12 @@ Test(open, an_engine_that_there_is_not_is_refused_before_anybody_is_asked) {
 Test(open, a_container_that_blocks_io_uring_is_told_the_remedy_and_it_works) {
   refuse_call(SYS_io_uring_setup, EPERM);
   struct peer *peer = peer_start(serve, NULL);
-  int open_before = open_fd_count();
+  uint32_t open_before = leak_count_fds();
   cr_assert_eq(open_by(peer, "io_uring"), TH_ERR_DENIED);
   assert_says("io_uring_setup: Operation not permitted");
   assert_says("TRAINING_HOST_IO=syscall");
   peer_stop(peer);
-  cr_assert_leq(open_fd_count(), open_before, "a descriptor was left open");
+  cr_assert_leq(leak_count_fds(), open_before, "a descriptor was left open");
   peer = peer_start(serve, NULL);
   cr_assert_eq(open_by(peer, "syscall"), TH_OK, "%s", th_error_text());
   peer_stop(peer);

@@ -1,7 +1,6 @@
 #include "tests/shim/peer.h"
 
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,13 +257,4 @@ void peer_sleep_ms(int64_t ms) {
 void peer_await_hang_up(struct peer *peer) {
   struct pollfd socket = {.fd = peer->fd, .events = POLLRDHUP};
   th_check(poll(&socket, 1, (int)(PATIENCE_NS / TH_NS_PER_MS)) == 1);
-}
-
-int open_fd_count(void) {
-  DIR *directory = opendir("/proc/self/fd");
-  th_check(directory != NULL);
-  int count = 0;
-  while (readdir(directory) != NULL) count++;
-  closedir(directory);
-  return count;
 }

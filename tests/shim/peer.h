@@ -98,6 +98,4 @@ void peer_await_hang_up(struct peer *peer);
 extern const th_job_request peer_small_request;
 enum { PEER_SMALL_BYTES = 32 };
 
-int open_fd_count(void);
-
 #endif

@@ -6,32 +6,10 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
-#include "tests/shim/peer.h"
+#include "tests/shim/session.h"
+#include "tests/support/leak.h"
 
-static int fds_before;
-
-static void setup(void) {
-  fds_before = open_fd_count();
-}
-
-static void teardown(void) {
-  cr_expect_eq(open_fd_count(), fds_before, "a descriptor was left open");
-}
-
-TestSuite(start, .init = setup, .fini = teardown);
-
-static struct peer *peer;
-static th_adapter *adapter;
-
-static void begin_with(void (*script)(struct peer *server), const th_adapter_options *options) {
-  peer = peer_start(script, NULL);
-  adapter = peer_connect(peer, options);
-}
-
-static void end(void) {
-  th_adapter_close(adapter);
-  peer_stop(peer);
-}
+TestSuite(start, .init = leak_begin, .fini = leak_end);
 
 /* Start the small job, which is expected to fail with that code. */
 static void assert_start_fails(th_error expected) {
