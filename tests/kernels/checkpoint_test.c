@@ -1,6 +1,5 @@
 #include <criterion/criterion.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "fixture.h"
@@ -20,67 +19,15 @@ static th_spec whole_spec(th_optimizer_kind optimizer) {
   return spec;
 }
 
-static th_error advance(th_trainer *trainer, th_team *team, uint32_t slices) {
-  th_error error = TH_ERR_AGAIN;
-  for (uint32_t i = 0; i < slices && error == TH_ERR_AGAIN; i++)
-    error = th_trainer_advance(trainer, team, 0);
-  return error;
-}
-
-static bool is_same_number(double a, double b) {
-  return memcmp(&a, &b, sizeof a) == 0;
-}
-
-static void check_same_history(const th_trainer *a, const th_trainer *b) {
-  const th_history *left = th_trainer_history(a);
-  const th_history *right = th_trainer_history(b);
-  cr_assert_eq(left->count, right->count);
-  for (uint32_t i = 0; i < left->count; i++) {
-    cr_assert_eq(left->epochs[i].epoch, right->epochs[i].epoch);
-    cr_assert(is_same_number(left->epochs[i].loss, right->epochs[i].loss));
-    cr_assert(is_same_number(left->epochs[i].validation_loss, right->epochs[i].validation_loss));
-    cr_assert_eq(left->epochs[i].accuracy, right->epochs[i].accuracy);
-    cr_assert_eq(left->epochs[i].learning_rate, right->epochs[i].learning_rate);
-  }
-}
-
-/* Interrupt after so many slices, go on in a new trainer, and compare the ends. */
-static void check_resume(const th_spec *spec, const th_trainer *whole, uint32_t slices) {
-  th_data data = fixture_data();
-  th_team *team;
-  th_buffer checkpoint;
-  cr_assert_eq(th_team_create(1, &team), TH_OK);
-  th_trainer *first = fixture_trainer(spec, &data);
-  advance(first, team, slices);
-  cr_assert_eq(th_trainer_checkpoint(first, &checkpoint), TH_OK);
-  th_trainer *second = fixture_trainer(spec, &data);
-  cr_assert_eq(th_trainer_restore(second, checkpoint.data, checkpoint.bytes), TH_OK, "%s",
-               th_error_text());
-  th_progress before;
-  th_progress after;
-  th_trainer_progress(first, &before);
-  th_trainer_progress(second, &after);
-  cr_expect_eq(before.epoch, after.epoch);
-  cr_expect_eq(before.step, after.step);
-  cr_expect_eq(before.fraction, after.fraction);
-  cr_expect_eq(before.best_epoch, after.best_epoch);
-  th_trainer_destroy(first);
-  fixture_finish(second);
-  cr_expect(fixture_is_same_model(whole, second), "interrupted after %u slices", slices);
-  check_same_history(whole, second);
-  th_trainer_destroy(second);
-  th_buffer_fini(&checkpoint);
-  th_team_destroy(team);
-}
-
 static void check_resume_anywhere(const th_spec *spec) {
   th_data data = fixture_data();
-  th_trainer *whole = fixture_trainer(spec, &data);
-  fixture_finish(whole);
+  th_trainer *whole = fixture_trained(spec, &data);
   /* An epoch is four steps and one slice of validation: 0 is before all, 4 between the two, 5 and
    * 10 between epochs, 100 after the end. */
   static const uint32_t slices[] = {0, 1, 3, 4, 5, 7, 10, 14, 18, 100};
-  for (size_t i = 0; i < sizeof slices / sizeof *slices; i++) check_resume(spec, whole, slices[i]);
+  for (size_t i = 0; i < sizeof slices / sizeof *slices; i++)
+    fixture_expect_resumes(whole, fixture_trainer(spec, &data), fixture_trainer(spec, &data),
+                           slices[i], th_optimizer_name(spec->optimizer));
   th_trainer_destroy(whole);
 }
 
@@ -137,23 +84,18 @@ Test(checkpoint, resumes_without_validation_moments_or_best) {
   spec.optimizer = TH_OPTIMIZER_SGD;
   spec.learning_rate = 0.1;
   spec.restore_best = false;
-  th_trainer *whole = fixture_trainer(&spec, &data);
-  fixture_finish(whole);
-  check_resume(&spec, whole, 7);
+  th_trainer *whole = fixture_trained(&spec, &data);
+  fixture_expect_resumes(whole, fixture_trainer(&spec, &data), fixture_trainer(&spec, &data), 7,
+                         "plain sgd");
   th_trainer_destroy(whole);
 }
 
-/* A trainer in the middle of its second epoch, and its checkpoint. */
+/* Of a new trainer after so many slices; 7 are in the middle of its second epoch. */
 static th_buffer checkpoint_of(const th_spec *spec, uint32_t slices) {
   th_data data = fixture_data();
-  th_team *team;
-  th_buffer checkpoint;
   th_trainer *trainer = fixture_trainer(spec, &data);
-  cr_assert_eq(th_team_create(1, &team), TH_OK);
-  advance(trainer, team, slices);
-  cr_assert_eq(th_trainer_checkpoint(trainer, &checkpoint), TH_OK);
+  th_buffer checkpoint = fixture_interrupt(trainer, slices);
   th_trainer_destroy(trainer);
-  th_team_destroy(team);
   return checkpoint;
 }
 
@@ -170,8 +112,7 @@ Test(checkpoint, is_wanted_after_every_nth_epoch_but_the_last) {
   for (uint32_t epoch = 2; epoch < spec.epochs; epoch += 2) {
     cr_assert_eq(th_trainer_advance(trainer, team, INT64_MAX), TH_ERR_AGAIN);
     cr_assert(th_trainer_wants_checkpoint(trainer));
-    const th_history *history = th_trainer_history(trainer);
-    cr_assert_eq(history->epochs[history->count - 1].epoch, epoch);
+    cr_assert_eq(fixture_last_epoch(trainer).epoch, epoch);
   }
   cr_assert_eq(th_trainer_advance(trainer, team, INT64_MAX), TH_OK, "%s", th_error_text());
   cr_assert_not(th_trainer_wants_checkpoint(trainer), "what comes now is the model");
@@ -182,8 +123,7 @@ Test(checkpoint, is_wanted_after_every_nth_epoch_but_the_last) {
 Test(checkpoint, goes_on_under_another_label_and_saved_as_often_as_one_likes) {
   th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
   th_data data = fixture_data();
-  th_trainer *whole = fixture_trainer(&spec, &data);
-  fixture_finish(whole);
+  th_trainer *whole = fixture_trained(&spec, &data);
   spec.checkpoint_epochs = 5;
   strcpy(spec.name, "first attempt");
   th_buffer checkpoint = checkpoint_of(&spec, 7);
@@ -230,17 +170,14 @@ Test(checkpoint, refuses_that_of_other_data) {
 Test(checkpoint, refuses_a_model_and_what_is_cut_short) {
   th_spec spec = whole_spec(TH_OPTIMIZER_ADAM);
   th_data data = fixture_data();
-  th_buffer model;
-  th_buffer card;
   th_trainer *trainer = fixture_trainer(&spec, &data);
-  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+  th_buffer model = fixture_model(trainer);
   cr_assert_eq(th_trainer_restore(trainer, model.data, model.bytes), TH_ERR_DATA);
   th_buffer checkpoint = checkpoint_of(&spec, 7);
   for (size_t bytes = 0; bytes < checkpoint.bytes; bytes += checkpoint.bytes / 37 + 1)
     cr_assert_eq(th_trainer_restore(trainer, checkpoint.data, bytes), TH_ERR_DATA);
   th_buffer_fini(&checkpoint);
   th_buffer_fini(&model);
-  th_buffer_fini(&card);
   th_trainer_destroy(trainer);
 }
 

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "kernels/inference.h"
 #include "rehearsal.h"
 
 static th_spec spec_of(const char *fields) {
@@ -124,8 +123,7 @@ ParameterizedTestParameters(cuda, trains_as_the_processor_does) {
 ParameterizedTest(char fields[240], cuda, trains_as_the_processor_does) {
   th_spec spec = spec_of(fields);
   th_data data = data_for(&spec);
-  th_trainer *expected = fixture_trainer(&spec, &data);
-  fixture_finish(expected);
+  th_trainer *expected = fixture_trained(&spec, &data);
   th_trainer *found = trained_with(&spec, 64);
   uint64_t count;
   float *a = fixture_parameters(expected, &count);
@@ -164,22 +162,9 @@ Test(cuda, goes_on_from_a_checkpoint_as_if_never_interrupted) {
   th_spec spec = spec_of("{" COMMON "\"dropout\": 0.2, \"validation_split\": 0.2}");
   th_device device = device_with(64);
   th_trainer *whole = trained_with(&spec, 64);
-  th_trainer *first = trainer_on(&device, &spec);
-  th_trainer *second = trainer_on(&device, &spec);
-  th_team *team;
-  th_buffer checkpoint;
-  cr_assert_eq(th_team_create(1, &team), TH_OK);
-  for (int i = 0; i < 5; i++) cr_assert_eq(th_trainer_advance(first, team, 0), TH_ERR_AGAIN);
-  cr_assert_eq(th_trainer_checkpoint(first, &checkpoint), TH_OK);
-  cr_assert_eq(th_trainer_restore(second, checkpoint.data, checkpoint.bytes), TH_OK, "%s",
-               th_error_text());
-  fixture_finish(second);
-  cr_assert(fixture_is_same_model(whole, second));
-  th_buffer_fini(&checkpoint);
-  th_team_destroy(team);
+  fixture_expect_resumes(whole, trainer_on(&device, &spec), trainer_on(&device, &spec), 5,
+                         "dropout and validation");
   th_trainer_destroy(whole);
-  th_trainer_destroy(first);
-  th_trainer_destroy(second);
 }
 
 Test(cuda, tells_the_importance_that_the_processor_tells) {
@@ -204,46 +189,21 @@ Test(cuda, tells_the_importance_that_the_processor_tells) {
   free(importances[1]);
 }
 
-static float *logits_on(const th_device *device, const th_buffer *model, const th_data *data,
-                        size_t *count) {
-  th_inference *inference;
-  th_team *team;
-  th_buffer output, card;
-  cr_assert_eq(th_team_create(1, &team), TH_OK);
-  cr_assert_eq(th_inference_create(model->data, model->bytes, data, device, NULL, NULL, &inference),
-               TH_OK, "%s", th_error_text());
-  cr_assert_eq(th_inference_advance(inference, team, INT64_MAX), TH_OK);
-  cr_assert_eq(th_inference_result(inference, &output, &card), TH_OK);
-  th_inference_destroy(inference);
-  th_team_destroy(team);
-  th_buffer_fini(&card);
-  /* The header of a .npy file this small takes 128 bytes. */
-  *count = (output.bytes - 128) / sizeof(float);
-  float *logits = malloc(*count * sizeof *logits);
-  memcpy(logits, (const char *)output.data + 128, *count * sizeof *logits);
-  th_buffer_fini(&output);
-  return logits;
-}
-
 Test(cuda, predicts_as_the_processor_does) {
   th_spec spec = spec_of("{" COMMON "\"standardize\": true}");
-  th_device cpu, gpu = device_with(64);
-  cr_assert_eq(th_device_open("cpu", &cpu), TH_OK);
+  th_device cpu = fixture_cpu(), gpu = device_with(64);
   th_trainer *trainer = trained_with(&spec, 64);
-  th_buffer model, card;
-  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+  th_buffer model = fixture_model(trainer);
   th_data data = fixture_data();
-  data.labels = NULL;
-  size_t expected_count, count;
-  float *expected = logits_on(&cpu, &model, &data, &expected_count);
-  float *found = logits_on(&gpu, &model, &data, &count);
-  cr_assert_eq(count, expected_count);
-  cr_assert_eq(count, (size_t)FIXTURE_ROWS * FIXTURE_CLASSES);
-  for (size_t i = 0; i < count; i++) cr_assert_float_eq(found[i], expected[i], 1e-5F);
-  free(expected);
-  free(found);
+  th_numbers expected = fixture_predict(&cpu, &model, &data, NULL);
+  th_numbers found = fixture_predict(&gpu, &model, &data, NULL);
+  cr_assert(found.rows == FIXTURE_ROWS && expected.rows == FIXTURE_ROWS);
+  cr_assert(found.width == FIXTURE_CLASSES && expected.width == FIXTURE_CLASSES);
+  for (size_t i = 0; i < (size_t)FIXTURE_ROWS * FIXTURE_CLASSES; i++)
+    cr_assert_float_eq(found.values[i], expected.values[i], 1e-5F);
+  th_numbers_fini(&expected);
+  th_numbers_fini(&found);
   th_buffer_fini(&model);
-  th_buffer_fini(&card);
   th_trainer_destroy(trainer);
 }
 

@@ -1,11 +1,10 @@
 /* Nets that learn numbers for each group. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fixture.h"
-#include "kernels/inference.h"
-#include "kernels/model.h"
 
 static th_spec embedding_spec(void) {
   th_spec spec = fixture_spec();
@@ -27,10 +26,8 @@ static th_data told_by_groups(void) {
 }
 
 static double last_accuracy(const th_spec *spec, const th_data *data) {
-  th_trainer *trainer = fixture_trainer(spec, data);
-  fixture_finish(trainer);
-  const th_history *history = th_trainer_history(trainer);
-  double accuracy = history->epochs[history->count - 1].accuracy;
+  th_trainer *trainer = fixture_trained(spec, data);
+  double accuracy = fixture_last_epoch(trainer).accuracy;
   th_trainer_destroy(trainer);
   return accuracy;
 }
@@ -56,18 +53,7 @@ Test(embedding, is_the_same_for_any_number_of_threads) {
   spec.batch_size = 500;
   spec.clip_norm = 0.1;
   spec.weight_decay = 0.01;
-  th_trainer *alone = fixture_trainer(&spec, &data);
-  fixture_finish(alone);
-  for (uint32_t threads = 2; threads <= 4; threads += 2) {
-    th_team *team;
-    th_trainer *shared = fixture_trainer(&spec, &data);
-    cr_assert_eq(th_team_create(threads, &team), TH_OK);
-    cr_assert_eq(th_trainer_advance(shared, team, INT64_MAX), TH_OK);
-    cr_expect(fixture_is_same_model(alone, shared), "%u threads", threads);
-    th_trainer_destroy(shared);
-    th_team_destroy(team);
-  }
-  th_trainer_destroy(alone);
+  fixture_expect_same_by_threads(&spec, &data, "groups in several blocks");
 }
 
 /* No row of group 3: its numbers stay what was drawn, unless weight decay draws them to 0. */
@@ -102,44 +88,23 @@ Test(embedding, leaves_a_group_without_rows_to_weight_decay) {
 Test(embedding, needs_groups_to_train) {
   th_spec spec = embedding_spec();
   th_data data = fixture_data();
-  th_device device;
-  th_trainer *trainer;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_trainer_create(&spec, &data, &device, NULL, NULL, &trainer), TH_ERR_DATA);
-  cr_assert_not_null(strstr(th_error_text(), "give groups"), "%s", th_error_text());
-}
-
-static void check_refused(const th_buffer *model, const th_data *data, const char *part) {
-  th_device device;
-  th_inference *inference;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(
-      th_inference_create(model->data, model->bytes, data, &device, NULL, NULL, &inference),
-      TH_ERR_DATA);
-  cr_expect_not_null(strstr(th_error_text(), part), "\"%s\" says nothing of \"%s\"",
-                     th_error_text(), part);
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "give groups");
 }
 
 Test(embedding, refuses_groups_that_it_was_not_trained_with) {
   th_spec spec = embedding_spec();
   th_data data = fixture_grouped_data();
-  th_buffer model;
-  th_buffer card;
   spec.epochs = 1;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+  th_buffer model = fixture_trained_model(&spec, &data);
   th_data ungrouped = data;
   ungrouped.groups = NULL;
-  check_refused(&model, &ungrouped, "give each row's group");
+  fixture_assert_not_applied(&model, &ungrouped, "give each row's group");
   int32_t groups[FIXTURE_ROWS];
   memcpy(groups, data.groups, sizeof groups);
   groups[421] = FIXTURE_GROUPS;
   data.groups = groups;
-  check_refused(&model, &data, "row 421 (from 0) is 7");
+  fixture_assert_not_applied(&model, &data, "row 421 (from 0) is 7");
   groups[421] = -1;
-  check_refused(&model, &data, "row 421 (from 0) is -1");
+  fixture_assert_not_applied(&model, &data, "row 421 (from 0) is -1");
   th_buffer_fini(&model);
-  th_buffer_fini(&card);
-  th_trainer_destroy(trainer);
 }

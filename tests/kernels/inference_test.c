@@ -14,33 +14,7 @@ enum { ROWS_MANY = 2500 };
 
 static th_buffer trained_model(const th_spec *spec) {
   th_data data = fixture_data();
-  th_buffer model;
-  th_buffer card;
-  th_trainer *trainer = fixture_trainer(spec, &data);
-  fixture_finish(trainer);
-  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
-  th_buffer_fini(&card);
-  th_trainer_destroy(trainer);
-  return model;
-}
-
-static th_error create(const th_buffer *model, const th_data *data, th_inference **inference) {
-  th_device device;
-  *inference = NULL;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  return th_inference_create(model->data, model->bytes, data, &device, NULL, NULL, inference);
-}
-
-static void apply(const th_buffer *model, const th_data *data, uint32_t threads, th_buffer *output,
-                  th_buffer *card) {
-  th_team *team;
-  th_inference *inference;
-  cr_assert_eq(th_team_create(threads, &team), TH_OK);
-  cr_assert_eq(create(model, data, &inference), TH_OK, "%s", th_error_text());
-  cr_assert_eq(th_inference_advance(inference, team, INT64_MAX), TH_OK);
-  cr_assert_eq(th_inference_result(inference, output, card), TH_OK);
-  th_inference_destroy(inference);
-  th_team_destroy(team);
+  return fixture_trained_model(spec, &data);
 }
 
 static th_data many_rows(void) {
@@ -101,6 +75,7 @@ static void logits_reference(const th_model *model, const th_spec *spec, const f
 }
 
 Test(inference, predicts_the_logits_of_the_definition) {
+  th_device device = fixture_cpu();
   for (th_activation a = TH_ACTIVATION_RELU; a <= TH_ACTIVATION_SILU; a++) {
     th_spec spec = fixture_spec();
     th_data data = fixture_data();
@@ -108,22 +83,18 @@ Test(inference, predicts_the_logits_of_the_definition) {
     spec.dropout = 0.3; /* must not act here */
     spec.standardize = a % 2 == 1;
     th_buffer file = trained_model(&spec);
-    th_buffer output;
-    th_buffer card;
-    data.labels = NULL;
-    apply(&file, &data, 1, &output, &card);
+    th_numbers logits = fixture_predict(&device, &file, &data, NULL);
+    cr_assert_eq(logits.rows, FIXTURE_ROWS);
+    cr_assert_eq(logits.width, FIXTURE_CLASSES);
     th_model model;
     float *parameters;
     th_standard standard;
     cr_assert_eq(th_model_decode(file.data, file.bytes, &model, &spec, &parameters, &standard),
                  TH_OK);
     cr_assert_eq(standard.mean != NULL, spec.standardize);
-    size_t logits_bytes = FIXTURE_ROWS * FIXTURE_CLASSES * sizeof(float);
-    const char *logits = (const char *)output.data + output.bytes - logits_bytes;
     for (uint32_t r = 0; r < FIXTURE_ROWS; r++) {
       double expected[FIXTURE_CLASSES];
-      float found[FIXTURE_CLASSES];
-      memcpy(found, logits + r * sizeof found, sizeof found);
+      const float *found = logits.values + (size_t)r * FIXTURE_CLASSES;
       logits_reference(&model, &spec, parameters, &standard, data.features + r * FIXTURE_WIDTH,
                        expected);
       for (uint32_t c = 0; c < FIXTURE_CLASSES; c++)
@@ -132,8 +103,7 @@ Test(inference, predicts_the_logits_of_the_definition) {
     free(parameters);
     th_standard_fini(&standard);
     th_buffer_fini(&file);
-    th_buffer_fini(&output);
-    th_buffer_fini(&card);
+    th_numbers_fini(&logits);
   }
 }
 
@@ -145,10 +115,7 @@ Test(inference, evaluates_loss_accuracy_and_confusion) {
   th_spec spec = fixture_spec();
   th_data data = many_rows();
   th_buffer file = trained_model(&spec);
-  th_buffer output;
-  th_buffer text;
-  apply(&file, &data, 1, &output, &text);
-  cr_assert_eq(output.bytes, 0);
+  th_buffer text = fixture_evaluate(&file, &data);
   json_t *card = json_loadb(text.data, text.bytes, 0, NULL);
   cr_assert_eq(card_number(card, "rows"), ROWS_MANY);
   cr_assert_eq(card_number(card, "classes"), FIXTURE_CLASSES);
@@ -172,6 +139,24 @@ Test(inference, evaluates_loss_accuracy_and_confusion) {
   th_buffer_fini(&text);
 }
 
+/* Each call has that long, 0: for one slice. @return how many calls it took. */
+static uint32_t apply(const th_buffer *model, const th_data *data, uint32_t threads,
+                      int64_t moment_ns, th_buffer *output, th_buffer *card) {
+  th_device device = fixture_cpu();
+  th_team *team;
+  th_inference *inference;
+  uint32_t calls = 1;
+  cr_assert_eq(th_team_create(threads, &team), TH_OK);
+  cr_assert_eq(
+      th_inference_create(model->data, model->bytes, data, &device, NULL, NULL, &inference), TH_OK,
+      "%s", th_error_text());
+  while (th_inference_advance(inference, team, moment_ns) == TH_ERR_AGAIN) calls++;
+  cr_assert_eq(th_inference_result(inference, output, card), TH_OK);
+  th_inference_destroy(inference);
+  th_team_destroy(team);
+  return calls;
+}
+
 Test(inference, gives_the_same_for_any_number_of_threads_and_slices_of_time) {
   th_spec spec = fixture_spec();
   th_data data = many_rows();
@@ -179,20 +164,11 @@ Test(inference, gives_the_same_for_any_number_of_threads_and_slices_of_time) {
   th_buffer outputs[2];
   th_buffer cards[2];
   data.labels = NULL;
-  apply(&file, &data, 1, &outputs[0], &cards[0]);
-  th_team *team;
-  th_inference *inference;
-  cr_assert_eq(th_team_create(3, &team), TH_OK);
-  cr_assert_eq(create(&file, &data, &inference), TH_OK);
-  uint32_t slices = 1;
-  while (th_inference_advance(inference, team, 0) == TH_ERR_AGAIN) slices++;
-  cr_assert_gt(slices, 1);
-  cr_assert_eq(th_inference_result(inference, &outputs[1], &cards[1]), TH_OK);
+  cr_assert_eq(apply(&file, &data, 1, INT64_MAX, &outputs[0], &cards[0]), 1);
+  cr_assert_gt(apply(&file, &data, 3, 0, &outputs[1], &cards[1]), 1);
   cr_assert_eq(outputs[0].bytes, outputs[1].bytes);
   cr_assert_eq(memcmp(outputs[0].data, outputs[1].data, outputs[0].bytes), 0);
   cr_assert_str_eq(cards[0].data, cards[1].data);
-  th_inference_destroy(inference);
-  th_team_destroy(team);
   for (int i = 0; i < 2; i++) {
     th_buffer_fini(&outputs[i]);
     th_buffer_fini(&cards[i]);
@@ -204,33 +180,28 @@ Test(inference, refuses_data_that_the_model_does_not_take) {
   static int32_t labels[FIXTURE_ROWS];
   th_spec spec = fixture_spec();
   th_data data = fixture_data();
-  th_inference *inference;
   th_buffer file = trained_model(&spec);
   data.width--;
-  cr_assert_eq(create(&file, &data, &inference), TH_ERR_DATA);
-  cr_assert_not_null(strstr(th_error_text(), "19 columns, but the model takes 20"));
+  fixture_assert_not_applied(&file, &data, "19 columns, but the model takes 20");
   data.width++;
   memcpy(labels, data.labels, sizeof labels);
   labels[17] = FIXTURE_CLASSES;
   data.labels = labels;
-  cr_assert_eq(create(&file, &data, &inference), TH_ERR_DATA);
-  cr_assert_not_null(strstr(th_error_text(), "row 17"));
-  cr_assert_null(inference);
+  fixture_assert_not_applied(&file, &data, "row 17");
   th_buffer_fini(&file);
 }
 
 Test(inference, refuses_what_is_no_model) {
   th_spec spec = fixture_spec();
   th_data data = fixture_data();
-  th_inference *inference;
   th_buffer checkpoint;
   th_buffer file = trained_model(&spec);
   th_trainer *trainer = fixture_trainer(&spec, &data);
   cr_assert_eq(th_trainer_checkpoint(trainer, &checkpoint), TH_OK);
-  cr_assert_eq(create(&checkpoint, &data, &inference), TH_ERR_DATA);
+  fixture_assert_not_applied(&checkpoint, &data, "model");
   for (size_t bytes = 0; bytes < file.bytes; bytes += file.bytes / 53 + 1) {
     th_buffer part = {file.data, bytes};
-    cr_assert_eq(create(&part, &data, &inference), TH_ERR_DATA);
+    fixture_assert_not_applied(&part, &data, "safetensors");
   }
   th_trainer_destroy(trainer);
   th_buffer_fini(&checkpoint);

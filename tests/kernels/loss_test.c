@@ -2,19 +2,11 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "fixture.h"
-#include "formats/table.h"
-#include "kernels/inference.h"
 #include "kernels/model.h"
 #include "kernels/weighting.h"
-
-static th_epoch last_epoch(const th_trainer *trainer) {
-  const th_history *history = th_trainer_history(trainer);
-  return history->epochs[history->count - 1];
-}
 
 static th_spec quick_spec(th_loss_kind loss) {
   th_spec spec = fixture_spec();
@@ -48,27 +40,11 @@ Test(loss, each_learns_to_tell_classes_apart) {
       th_data data = data_for(loss);
       spec.weighting = balanced ? TH_WEIGHTING_BALANCED : TH_WEIGHTING_NONE;
       spec.label_smoothing = loss == TH_LOSS_CROSS_ENTROPY ? 0.1 : 0;
-      th_trainer *trainer = fixture_trainer(&spec, &data);
-      fixture_finish(trainer);
-      cr_expect_gt(last_epoch(trainer).validation_accuracy, 0.9, "%s: %g", th_loss_name(loss),
-                   last_epoch(trainer).validation_accuracy);
+      th_trainer *trainer = fixture_trained(&spec, &data);
+      cr_expect_gt(fixture_last_epoch(trainer).validation_accuracy, 0.9, "%s: %g",
+                   th_loss_name(loss), fixture_last_epoch(trainer).validation_accuracy);
       th_trainer_destroy(trainer);
     }
-}
-
-static void apply(const th_buffer *model, const th_data *data, th_buffer *output, th_buffer *card) {
-  th_team *team;
-  th_device device;
-  th_inference *inference;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_team_create(2, &team), TH_OK);
-  cr_assert_eq(
-      th_inference_create(model->data, model->bytes, data, &device, NULL, NULL, &inference), TH_OK,
-      "%s", th_error_text());
-  cr_assert_eq(th_inference_advance(inference, team, INT64_MAX), TH_OK);
-  cr_assert_eq(th_inference_result(inference, output, card), TH_OK);
-  th_inference_destroy(inference);
-  th_team_destroy(team);
 }
 
 static double card_number(const th_buffer *card, const char *key) {
@@ -86,24 +62,20 @@ Test(loss, evaluation_of_the_model_is_what_validation_said) {
     spec.split = TH_SPLIT_LAST;
     spec.weighting = TH_WEIGHTING_BALANCED;
     spec.restore_best = false;
-    th_trainer *trainer = fixture_trainer(&spec, &data);
-    fixture_finish(trainer);
-    th_buffer model, card, output, evaluated;
-    cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+    th_trainer *trainer = fixture_trained(&spec, &data);
+    th_buffer model = fixture_model(trainer);
     uint64_t trained = FIXTURE_ROWS * 3 / 4;
     th_data validated = {.features = data.features + trained * FIXTURE_WIDTH,
                          .labels = data.labels + trained,
                          .rows = FIXTURE_ROWS - trained,
                          .width = FIXTURE_WIDTH};
-    apply(&model, &validated, &output, &evaluated);
-    th_epoch last = last_epoch(trainer);
+    th_buffer evaluated = fixture_evaluate(&model, &validated);
+    th_epoch last = fixture_last_epoch(trainer);
     cr_expect_float_eq(card_number(&evaluated, "loss"), last.validation_loss, 1e-9, "%s: %g, %g",
                        th_loss_name(loss), card_number(&evaluated, "loss"), last.validation_loss);
     cr_expect_float_eq(card_number(&evaluated, "accuracy"), last.validation_accuracy, 1e-12);
     th_trainer_destroy(trainer);
     th_buffer_fini(&model);
-    th_buffer_fini(&card);
-    th_buffer_fini(&output);
     th_buffer_fini(&evaluated);
   }
 }
@@ -111,16 +83,11 @@ Test(loss, evaluation_of_the_model_is_what_validation_said) {
 Test(loss, one_logit_is_predicted_as_two_whose_first_is_zero) {
   th_spec spec = quick_spec(TH_LOSS_BINARY_CROSS_ENTROPY);
   th_data data = binary_data();
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  th_buffer model, card, output, predicted;
-  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
-  th_data unlabeled = data;
-  unlabeled.labels = NULL;
-  apply(&model, &unlabeled, &output, &predicted);
+  th_device device = fixture_cpu();
+  th_buffer model = fixture_trained_model(&spec, &data);
+  th_buffer predicted;
+  th_numbers logits = fixture_predict(&device, &model, &data, &predicted);
   cr_assert_eq(card_number(&predicted, "classes"), 2);
-  th_numbers logits;
-  cr_assert_eq(th_numbers_decode("the logits", &output, &logits), TH_OK, "%s", th_error_text());
   cr_assert_eq(logits.width, 2);
   uint32_t correct = 0;
   for (uint32_t i = 0; i < FIXTURE_ROWS; i++) {
@@ -129,10 +96,7 @@ Test(loss, one_logit_is_predicted_as_two_whose_first_is_zero) {
   }
   cr_expect_gt(correct, FIXTURE_ROWS * 9 / 10);
   th_numbers_fini(&logits);
-  th_buffer_fini(&output);
-  th_trainer_destroy(trainer);
   th_buffer_fini(&model);
-  th_buffer_fini(&card);
   th_buffer_fini(&predicted);
 }
 
@@ -170,24 +134,16 @@ Test(loss, balanced_weights_of_equal_classes_are_one) {
 Test(loss, weights_that_are_not_one_for_each_class_are_refused) {
   th_spec spec = quick_spec(TH_LOSS_CROSS_ENTROPY);
   th_data data = fixture_data();
-  th_device device;
-  th_trainer *trainer = NULL;
   spec.weighting = TH_WEIGHTING_LISTED;
   spec.class_weight_count = 2;
   spec.class_weights[0] = spec.class_weights[1] = 1;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_trainer_create(&spec, &data, &device, NULL, NULL, &trainer), TH_ERR_USAGE);
-  cr_assert_not_null(strstr(th_error_text(), "2 weights for 3"));
+  fixture_assert_refused(&spec, &data, TH_ERR_USAGE, "2 weights for 3");
 }
 
 Test(loss, labels_beyond_the_two_of_one_logit_are_refused) {
   th_spec spec = quick_spec(TH_LOSS_BINARY_CROSS_ENTROPY);
   th_data data = fixture_data();
-  th_device device;
-  th_trainer *trainer = NULL;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_trainer_create(&spec, &data, &device, NULL, NULL, &trainer), TH_ERR_DATA);
-  cr_assert_not_null(strstr(th_error_text(), "[0, 2)"));
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "[0, 2)");
 }
 
 /* PyTorch divides by the zero weight of such a batch; here it moves nothing. */
@@ -199,9 +155,8 @@ Test(loss, a_batch_that_weighs_nothing_teaches_nothing) {
   spec.weighting = TH_WEIGHTING_LISTED;
   spec.class_weight_count = 3;
   spec.class_weights[1] = spec.class_weights[2] = 1;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  cr_assert(isfinite(last_epoch(trainer).loss));
+  th_trainer *trainer = fixture_trained(&spec, &data);
+  cr_assert(isfinite(fixture_last_epoch(trainer).loss));
   th_trainer_destroy(trainer);
 }
 
@@ -228,9 +183,7 @@ static void weighs_check(th_loss_kind loss, th_weighting weighting) {
   spec.weighting = weighting;
   spec.class_weight_count = loss == TH_LOSS_BINARY_CROSS_ENTROPY ? 2 : FIXTURE_CLASSES;
   for (uint32_t c = 0; c < spec.class_weight_count; c++) spec.class_weights[c] = 1 + c;
-  th_trainer *a = fixture_trainer(&spec, &weighed), *b = fixture_trainer(&spec, &copied);
-  fixture_finish(a);
-  fixture_finish(b);
+  th_trainer *a = fixture_trained(&spec, &weighed), *b = fixture_trained(&spec, &copied);
   for (uint32_t e = 0; e < spec.epochs; e++)
     cr_expect_float_eq(th_trainer_history(a)->epochs[e].loss, th_trainer_history(b)->epochs[e].loss,
                        1e-5, "%s: epoch %u: %g, %g", th_loss_name(loss), e + 1,

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "kernels/inference.h"
 #include "kernels/random.h"
 
 /* Two layers, windows that end within groups and beyond, several slices in a batch. */
@@ -45,10 +44,8 @@ static th_data told_by_the_past(void) {
 }
 
 static double validation_accuracy(const th_spec *spec, const th_data *data) {
-  th_trainer *trainer = fixture_trainer(spec, data);
-  fixture_finish(trainer);
-  const th_history *history = th_trainer_history(trainer);
-  double accuracy = history->epochs[history->count - 1].validation_accuracy;
+  th_trainer *trainer = fixture_trained(spec, data);
+  double accuracy = fixture_last_epoch(trainer).validation_accuracy;
   th_trainer_destroy(trainer);
   return accuracy;
 }
@@ -88,20 +85,7 @@ Test(recurrent, is_the_same_for_any_number_of_threads) {
     th_spec spec = recurrent_spec(kind);
     spec.validation_split = 0.25;
     spec.clip_norm = 0.1;
-    th_trainer *alone = fixture_trainer(&spec, &data);
-    fixture_finish(alone);
-    for (uint32_t threads = 2; threads <= 4; threads += 2) {
-      th_team *team;
-      th_trainer *shared = fixture_trainer(&spec, &data);
-      cr_assert_eq(th_team_create(threads, &team), TH_OK);
-      cr_assert_eq(th_trainer_advance(shared, team, INT64_MAX), TH_OK);
-      cr_expect(fixture_is_same_model(alone, shared), "%u threads", threads);
-      cr_expect_eq(th_trainer_history(alone)->epochs[1].validation_loss,
-                   th_trainer_history(shared)->epochs[1].validation_loss);
-      th_trainer_destroy(shared);
-      th_team_destroy(team);
-    }
-    th_trainer_destroy(alone);
+    fixture_expect_same_by_threads(&spec, &data, kind == TH_RECURRENT_LSTM ? "lstm" : "gru");
   }
 }
 
@@ -109,24 +93,10 @@ Test(recurrent, goes_on_from_a_checkpoint_to_the_same_bits) {
   th_spec spec = recurrent_spec(TH_RECURRENT_GRU);
   th_data data = fixture_grouped_data();
   spec.validation_split = 0.25;
-  th_trainer *whole = fixture_trainer(&spec, &data);
-  fixture_finish(whole);
-  th_team *team;
-  cr_assert_eq(th_team_create(1, &team), TH_OK);
-  for (uint32_t steps = 1; steps <= 9; steps += 4) {
-    th_buffer checkpoint;
-    th_trainer *first = fixture_trainer(&spec, &data);
-    for (uint32_t s = 0; s < steps; s++) th_trainer_advance(first, team, 0);
-    cr_assert_eq(th_trainer_checkpoint(first, &checkpoint), TH_OK);
-    th_trainer *second = fixture_trainer(&spec, &data);
-    cr_assert_eq(th_trainer_restore(second, checkpoint.data, checkpoint.bytes), TH_OK);
-    fixture_finish(second);
-    cr_expect(fixture_is_same_model(whole, second), "interrupted after %u steps", steps);
-    th_buffer_fini(&checkpoint);
-    th_trainer_destroy(first);
-    th_trainer_destroy(second);
-  }
-  th_team_destroy(team);
+  th_trainer *whole = fixture_trained(&spec, &data);
+  for (uint32_t steps = 1; steps <= 9; steps += 4)
+    fixture_expect_resumes(whole, fixture_trainer(&spec, &data), fixture_trainer(&spec, &data),
+                           steps, "gru");
   th_trainer_destroy(whole);
 }
 
@@ -134,47 +104,21 @@ Test(recurrent, goes_on_from_a_checkpoint_to_the_same_bits) {
 
 static th_buffer trained_model(const th_spec *spec) {
   th_data data = fixture_grouped_data();
-  th_buffer model;
-  th_buffer card;
-  th_trainer *trainer = fixture_trainer(spec, &data);
-  fixture_finish(trainer);
-  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
-  th_buffer_fini(&card);
-  th_trainer_destroy(trainer);
-  return model;
+  return fixture_trained_model(spec, &data);
 }
 
-/* The logits of all rows. Freed by the caller. */
-static float *predict(const th_buffer *model, const th_data *data) {
-  th_data unlabeled = *data;
-  th_device device;
-  th_team *team;
-  th_inference *inference;
-  th_buffer output;
-  th_buffer card;
-  unlabeled.labels = NULL;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_team_create(2, &team), TH_OK);
-  cr_assert_eq(
-      th_inference_create(model->data, model->bytes, &unlabeled, &device, NULL, NULL, &inference),
-      TH_OK, "%s", th_error_text());
-  cr_assert_eq(th_inference_advance(inference, team, INT64_MAX), TH_OK);
-  cr_assert_eq(th_inference_result(inference, &output, &card), TH_OK);
-  size_t bytes = data->rows * FIXTURE_CLASSES * sizeof(float);
-  float *logits = malloc(bytes);
-  cr_assert_not_null(logits);
-  /* The numbers are the end of the file. */
-  memcpy(logits, (const char *)output.data + output.bytes - bytes, bytes);
-  th_buffer_fini(&output);
-  th_buffer_fini(&card);
-  th_inference_destroy(inference);
-  th_team_destroy(team);
+/* The logits of all rows. */
+static th_numbers predict(const th_buffer *model, const th_data *data) {
+  th_device device = fixture_cpu();
+  th_numbers logits = fixture_predict(&device, model, data, NULL);
+  cr_assert_eq(logits.rows, data->rows);
+  cr_assert_eq(logits.width, FIXTURE_CLASSES);
   return logits;
 }
 
-static bool is_same_row(const float *a, const float *b, uint32_t row) {
-  size_t bytes = FIXTURE_CLASSES * sizeof *a;
-  return memcmp(a + (size_t)row * FIXTURE_CLASSES, b + (size_t)row * FIXTURE_CLASSES, bytes) == 0;
+static bool is_same_row(const th_numbers *a, const th_numbers *b, uint32_t row) {
+  size_t first = (size_t)row * FIXTURE_CLASSES;
+  return memcmp(a->values + first, b->values + first, FIXTURE_CLASSES * sizeof *a->values) == 0;
 }
 
 /* A number changes in one row: that row and the next four see it, as far as its group goes. */
@@ -182,23 +126,23 @@ Test(recurrent, a_row_sees_its_window_and_nothing_else) {
   th_spec spec = recurrent_spec(TH_RECURRENT_LSTM);
   th_data data = fixture_grouped_data();
   th_buffer model = trained_model(&spec);
-  float *before = predict(&model, &data);
+  th_numbers before = predict(&model, &data);
   static float changed[FIXTURE_ROWS * FIXTURE_WIDTH];
   for (uint32_t row = 0; row < FIXTURE_ROWS; row += 23) {
     memcpy(changed, data.features, sizeof changed);
     changed[row * FIXTURE_WIDTH] += 1;
     th_data other = data;
     other.features = changed;
-    float *after = predict(&model, &other);
+    th_numbers after = predict(&model, &other);
     bool sees = true;
     for (uint32_t r = 0; r < FIXTURE_ROWS; r++) {
       sees = r >= row && r < row + spec.window && (r == row || sees) &&
              data.groups[r] == data.groups[row];
-      cr_expect_eq(!is_same_row(before, after, r), sees, "row %u of a change in row %u", r, row);
+      cr_expect_eq(!is_same_row(&before, &after, r), sees, "row %u of a change in row %u", r, row);
     }
-    free(after);
+    th_numbers_fini(&after);
   }
-  free(before);
+  th_numbers_fini(&before);
   th_buffer_fini(&model);
 }
 
@@ -215,15 +159,15 @@ Test(recurrent, predicts_a_row_alone_as_among_others) {
   th_buffer model = trained_model(&spec);
   th_data data = fixture_grouped_data();
   data.rows = 50;
-  float *all = predict(&model, &data);
+  th_numbers all = predict(&model, &data);
   for (uint32_t rows = 1; rows < data.rows; rows += 16) {
     th_data first = data;
     first.rows = rows;
-    float *some = predict(&model, &first);
-    for (uint32_t r = 0; r < rows; r++) cr_expect(is_same_row(all, some, r), "%u of %u", r, rows);
-    free(some);
+    th_numbers some = predict(&model, &first);
+    for (uint32_t r = 0; r < rows; r++) cr_expect(is_same_row(&all, &some, r), "%u of %u", r, rows);
+    th_numbers_fini(&some);
   }
-  free(all);
+  th_numbers_fini(&all);
   th_buffer_fini(&model);
 }
 
@@ -234,20 +178,19 @@ Test(recurrent, takes_rows_without_groups_for_one_series) {
   th_data data = fixture_grouped_data();
   static const int32_t one[FIXTURE_ROWS] = {0};
   data.groups = NULL;
-  float *without = predict(&model, &data);
+  th_numbers without = predict(&model, &data);
   data.groups = one;
-  float *with = predict(&model, &data);
-  for (uint32_t r = 0; r < FIXTURE_ROWS; r++) cr_expect(is_same_row(without, with, r), "row %u", r);
-  free(without);
-  free(with);
+  th_numbers with = predict(&model, &data);
+  for (uint32_t r = 0; r < FIXTURE_ROWS; r++)
+    cr_expect(is_same_row(&without, &with, r), "row %u", r);
+  th_numbers_fini(&without);
+  th_numbers_fini(&with);
   th_buffer_fini(&model);
 }
 
 Test(recurrent, refuses_a_step_over_too_many_rows) {
   enum { ROWS = 600000 };
   th_spec spec = recurrent_spec(TH_RECURRENT_LSTM);
-  th_device device;
-  th_trainer *trainer;
   float *features = calloc(ROWS, sizeof *features);
   int32_t *labels = calloc(ROWS, sizeof *labels);
   cr_assert(features != NULL && labels != NULL);
@@ -255,10 +198,7 @@ Test(recurrent, refuses_a_step_over_too_many_rows) {
   spec.embedding = 0;
   spec.window = 4096;
   spec.batch_size = ROWS;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_trainer_create(&spec, &data, &device, NULL, NULL, &trainer), TH_ERR_USAGE);
-  cr_expect_not_null(strstr(th_error_text(), "batch_size is 600000 and window 4096"), "%s",
-                     th_error_text());
+  fixture_assert_refused(&spec, &data, TH_ERR_USAGE, "batch_size is 600000 and window 4096");
   free(features);
   free(labels);
 }

@@ -2,12 +2,8 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "fixture.h"
-#include "formats/table.h"
-#include "kernels/inference.h"
 #include "kernels/regression.h"
 
 enum { TARGETS = 2 };
@@ -40,49 +36,23 @@ static th_spec regression_spec(th_loss_kind loss) {
   return spec;
 }
 
-static th_epoch last_epoch(const th_trainer *trainer) {
-  const th_history *history = th_trainer_history(trainer);
-  return history->epochs[history->count - 1];
+static json_t *parsed(th_buffer *text) {
+  json_t *json = json_loadb(text->data, text->bytes, 0, NULL);
+  cr_assert_not_null(json);
+  th_buffer_fini(text);
+  return json;
 }
 
 static json_t *card_of(const th_trainer *trainer, th_buffer *model) {
   th_buffer card;
   cr_assert_eq(th_trainer_result(trainer, model, &card), TH_OK, "%s", th_error_text());
-  json_t *json = json_loadb(card.data, card.bytes, 0, NULL);
-  cr_assert_not_null(json);
-  th_buffer_fini(&card);
-  return json;
+  return parsed(&card);
 }
 
 static double number_at(const json_t *object, const char *key) {
   const json_t *value = json_object_get(object, key);
   cr_assert(json_is_number(value), "no number \"%s\"", key);
   return json_number_value(value);
-}
-
-/* @param card  [out] owned by the caller. @return what was predicted. */
-static th_numbers apply(const th_buffer *model, const th_data *data, json_t **card) {
-  th_team *team;
-  th_device device;
-  th_inference *inference;
-  th_buffer output, text;
-  th_numbers predicted = {0};
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_team_create(2, &team), TH_OK);
-  cr_assert_eq(
-      th_inference_create(model->data, model->bytes, data, &device, NULL, NULL, &inference), TH_OK,
-      "%s", th_error_text());
-  cr_assert_eq(th_inference_advance(inference, team, INT64_MAX), TH_OK);
-  cr_assert_eq(th_inference_result(inference, &output, &text), TH_OK);
-  *card = json_loadb(text.data, text.bytes, 0, NULL);
-  if (output.bytes > 0)
-    cr_assert_eq(th_numbers_decode("what was predicted", &output, &predicted), TH_OK, "%s",
-                 th_error_text());
-  th_buffer_fini(&output);
-  th_buffer_fini(&text);
-  th_inference_destroy(inference);
-  th_team_destroy(team);
-  return predicted;
 }
 
 /* Errors and R² by their definitions, in one pass after another. */
@@ -132,20 +102,20 @@ static void training_check(th_loss_kind loss, double loss_of_squares) {
   th_spec spec = regression_spec(loss);
   th_data data = regression_data();
   spec.restore_best = false;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
+  th_trainer *trainer = fixture_trained(&spec, &data);
   th_buffer model;
-  json_t *card = card_of(trainer, &model), *predicted_card;
-  th_data unlabeled = data;
-  unlabeled.targets = NULL;
-  th_numbers predicted = apply(&model, &unlabeled, &predicted_card);
+  json_t *card = card_of(trainer, &model);
+  th_device device = fixture_cpu();
+  th_buffer text;
+  th_numbers predicted = fixture_predict(&device, &model, &data, &text);
+  json_t *predicted_card = parsed(&text);
   cr_assert_eq(predicted.rows, FIXTURE_ROWS);
   cr_assert_eq(predicted.width, TARGETS);
   cr_assert_eq(number_at(predicted_card, "columns"), TARGETS);
   reference expected = judge(&predicted, &data, FIXTURE_ROWS * 3 / 4);
   const json_t *validation = json_object_get(card, "validation");
   scores_check(validation, &expected);
-  th_epoch last = last_epoch(trainer);
+  th_epoch last = fixture_last_epoch(trainer);
   cr_expect_float_eq(last.validation_accuracy, number_at(validation, "r2"), 1e-6);
   cr_expect_float_eq(last.validation_mae, number_at(validation, "mae"), 1e-6);
   cr_expect_float_eq(last.validation_rmse, number_at(validation, "rmse"), 1e-6);
@@ -172,9 +142,8 @@ Test(regression, huber_far_beyond_all_errors_is_half_of_squared) {
   th_spec spec = regression_spec(TH_LOSS_HUBER);
   th_data data = regression_data();
   spec.huber_delta = 1e6;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  th_epoch last = last_epoch(trainer);
+  th_trainer *trainer = fixture_trained(&spec, &data);
+  th_epoch last = fixture_last_epoch(trainer);
   cr_assert_float_eq(last.loss, last.rmse * last.rmse / 2, 1e-6);
   th_trainer_destroy(trainer);
 }
@@ -184,24 +153,21 @@ Test(regression, evaluation_of_the_model_is_what_validation_said) {
   th_data data = regression_data();
   spec.standardize = true;
   spec.restore_best = false;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  th_buffer model;
-  json_t *card = card_of(trainer, &model), *evaluated;
+  th_trainer *trainer = fixture_trained(&spec, &data);
+  th_buffer model = fixture_model(trainer);
   uint64_t trained = FIXTURE_ROWS * 3 / 4;
   th_data validated = {.features = data.features + trained * FIXTURE_WIDTH,
                        .targets = data.targets + trained * TARGETS,
                        .rows = FIXTURE_ROWS - trained,
                        .width = FIXTURE_WIDTH,
                        .target_width = TARGETS};
-  th_numbers none = apply(&model, &validated, &evaluated);
-  cr_assert_null(none.values);
-  th_epoch last = last_epoch(trainer);
+  th_buffer text = fixture_evaluate(&model, &validated);
+  json_t *evaluated = parsed(&text);
+  th_epoch last = fixture_last_epoch(trainer);
   cr_expect_float_eq(number_at(evaluated, "loss"), last.validation_loss, 1e-9);
   cr_expect_float_eq(number_at(evaluated, "accuracy"), last.validation_accuracy, 1e-9);
   cr_expect_float_eq(number_at(evaluated, "r2"), last.validation_accuracy, 1e-9);
   cr_expect_float_eq(number_at(evaluated, "rmse"), last.validation_rmse, 1e-9);
-  json_decref(card);
   json_decref(evaluated);
   th_buffer_fini(&model);
   th_trainer_destroy(trainer);
@@ -247,34 +213,10 @@ Test(regression, resumes_to_the_same_bits) {
   th_spec spec = regression_spec(TH_LOSS_HUBER);
   th_data data = regression_data();
   spec.epochs = 3;
-  th_trainer *whole = fixture_trainer(&spec, &data);
-  fixture_finish(whole);
-  th_trainer *first = fixture_trainer(&spec, &data);
-  th_team *team;
-  cr_assert_eq(th_team_create(2, &team), TH_OK);
-  for (int step = 0; step < 33; step++)
-    cr_assert_eq(th_trainer_advance(first, team, 0), TH_ERR_AGAIN);
-  th_buffer checkpoint;
-  cr_assert_eq(th_trainer_checkpoint(first, &checkpoint), TH_OK);
-  th_trainer_destroy(first);
-  th_trainer *second = fixture_trainer(&spec, &data);
-  cr_assert_eq(th_trainer_restore(second, checkpoint.data, checkpoint.bytes), TH_OK, "%s",
-               th_error_text());
-  cr_assert_eq(th_trainer_advance(second, team, INT64_MAX), TH_OK);
-  cr_assert(fixture_is_same_model(whole, second));
-  for (uint32_t e = 0; e < spec.epochs; e++) {
-    const th_epoch *a = &th_trainer_history(whole)->epochs[e];
-    const th_epoch *b = &th_trainer_history(second)->epochs[e];
-    cr_assert_eq(a->accuracy, b->accuracy);
-    cr_assert_eq(a->mae, b->mae);
-    cr_assert_eq(a->rmse, b->rmse);
-    cr_assert_eq(a->validation_mae, b->validation_mae);
-    cr_assert_eq(a->validation_rmse, b->validation_rmse);
-  }
+  th_trainer *whole = fixture_trained(&spec, &data);
+  fixture_expect_resumes(whole, fixture_trainer(&spec, &data), fixture_trainer(&spec, &data), 33,
+                         "huber");
   th_trainer_destroy(whole);
-  th_trainer_destroy(second);
-  th_buffer_fini(&checkpoint);
-  th_team_destroy(team);
 }
 
 /* The targets are made of the first five features. */
@@ -282,8 +224,7 @@ Test(regression, importance_is_the_r2_that_is_lost) {
   th_spec spec = regression_spec(TH_LOSS_MEAN_SQUARED_ERROR);
   th_data data = regression_data();
   spec.importance = true;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
+  th_trainer *trainer = fixture_trained(&spec, &data);
   th_buffer model;
   json_t *card = card_of(trainer, &model);
   const json_t *importance = json_object_get(card, "importance");
@@ -303,9 +244,8 @@ Test(regression, without_validation_is_judged_by_the_rows_trained_on) {
   data.target_width = 1;
   spec.validation_split = 0;
   spec.epochs = 2;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  th_epoch last = last_epoch(trainer);
+  th_trainer *trainer = fixture_trained(&spec, &data);
+  th_epoch last = fixture_last_epoch(trainer);
   cr_assert(isnan(last.validation_loss) && isnan(last.validation_accuracy));
   cr_assert(isnan(last.validation_mae) && isnan(last.validation_rmse));
   th_regression trained = survey(&data);
@@ -315,51 +255,27 @@ Test(regression, without_validation_is_judged_by_the_rows_trained_on) {
   th_trainer_destroy(trainer);
 }
 
-static void create_fails(const th_spec *spec, const th_data *data, const char *named) {
-  th_device device;
-  th_trainer *trainer = NULL;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_trainer_create(spec, data, &device, NULL, NULL, &trainer), TH_ERR_DATA);
-  cr_assert_null(trainer);
-  cr_assert_not_null(strstr(th_error_text(), named), "%s", th_error_text());
-}
-
 Test(regression, a_loss_without_what_it_is_measured_by_is_refused) {
   th_spec regression = regression_spec(TH_LOSS_HUBER);
   th_data labeled = fixture_data();
-  create_fails(&regression, &labeled, "targets: loss \"huber\"");
+  fixture_assert_refused(&regression, &labeled, TH_ERR_DATA, "targets: loss \"huber\"");
   th_spec classification = fixture_spec();
   th_data targeted = regression_data();
-  create_fails(&classification, &targeted, "labels: loss \"cross_entropy\"");
+  fixture_assert_refused(&classification, &targeted, TH_ERR_DATA, "labels: loss \"cross_entropy\"");
   targeted.labels = labeled.labels;
-  create_fails(&classification, &targeted, "no targets");
-  create_fails(&regression, &targeted, "no labels");
-}
-
-static void evaluation_fails(const th_buffer *model, const th_data *data, const char *named) {
-  th_device device;
-  th_inference *inference = NULL;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(
-      th_inference_create(model->data, model->bytes, data, &device, NULL, NULL, &inference),
-      TH_ERR_DATA);
-  cr_assert_null(inference);
-  cr_assert_not_null(strstr(th_error_text(), named), "%s", th_error_text());
+  fixture_assert_refused(&classification, &targeted, TH_ERR_DATA, "no targets");
+  fixture_assert_refused(&regression, &targeted, TH_ERR_DATA, "no labels");
 }
 
 Test(regression, a_model_is_evaluated_on_targets_of_its_width_only) {
   th_spec spec = regression_spec(TH_LOSS_MEAN_SQUARED_ERROR);
   th_data data = regression_data();
   spec.epochs = 1;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  th_buffer model;
-  json_decref(card_of(trainer, &model));
+  th_buffer model = fixture_trained_model(&spec, &data);
   th_data labeled = fixture_data();
-  evaluation_fails(&model, &labeled, "targets: loss \"mean_squared_error\"");
+  fixture_assert_not_applied(&model, &labeled, "targets: loss \"mean_squared_error\"");
   th_data narrow = data;
   narrow.target_width = 1;
-  evaluation_fails(&model, &narrow, "targets: 1 columns, but the model gives 2");
+  fixture_assert_not_applied(&model, &narrow, "targets: 1 columns, but the model gives 2");
   th_buffer_fini(&model);
-  th_trainer_destroy(trainer);
 }

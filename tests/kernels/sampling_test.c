@@ -2,8 +2,8 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "fixture.h"
 #include "kernels/data.h"
@@ -223,24 +223,11 @@ Test(sampling, a_training_resumes_to_the_same_bits) {
   th_data data = sampled_data();
   for (th_sampling_kind kind = TH_SAMPLING_EACH; kind <= TH_SAMPLING_BALANCED; kind++) {
     th_spec spec = sampled_spec(kind);
-    th_trainer *whole = fixture_trainer(&spec, &data);
-    fixture_finish(whole);
-    th_trainer *first = fixture_trainer(&spec, &data);
-    th_team *team;
-    th_buffer checkpoint;
-    cr_assert_eq(th_team_create(2, &team), TH_OK);
-    for (int step = 0; step < 8; step++)
-      cr_assert_eq(th_trainer_advance(first, team, 0), TH_ERR_AGAIN);
-    cr_assert_eq(th_trainer_checkpoint(first, &checkpoint), TH_OK);
-    th_trainer *second = fixture_trainer(&spec, &data);
-    cr_assert_eq(th_trainer_restore(second, checkpoint.data, checkpoint.bytes), TH_OK, "%s",
-                 th_error_text());
-    cr_assert_eq(th_trainer_advance(second, team, INT64_MAX), TH_OK);
-    cr_assert(fixture_is_same_model(whole, second), "sampling %d", kind);
-    th_buffer_fini(&checkpoint);
-    th_team_destroy(team);
-    th_trainer_destroy(first);
-    th_trainer_destroy(second);
+    th_trainer *whole = fixture_trained(&spec, &data);
+    char name[32];
+    snprintf(name, sizeof name, "sampling %d", (int)kind);
+    fixture_expect_resumes(whole, fixture_trainer(&spec, &data), fixture_trainer(&spec, &data), 8,
+                           name);
     th_trainer_destroy(whole);
   }
 }
@@ -252,34 +239,18 @@ Test(sampling, weights_that_rows_are_drawn_by_are_in_no_loss) {
   for (uint32_t i = 0; i < FIXTURE_ROWS; i++) doubled[i] = 2 * data.weights[i];
   twice.weights = doubled;
   th_spec spec = sampled_spec(TH_SAMPLING_WEIGHTED);
-  th_trainer *a = fixture_trainer(&spec, &data), *b = fixture_trainer(&spec, &twice);
-  fixture_finish(a);
-  fixture_finish(b);
-  cr_assert(fixture_is_same_model(a, b));
-  for (uint32_t e = 0; e < spec.epochs; e++) {
-    cr_assert_eq(th_trainer_history(a)->epochs[e].loss, th_trainer_history(b)->epochs[e].loss);
-    cr_assert_eq(th_trainer_history(a)->epochs[e].validation_loss,
-                 th_trainer_history(b)->epochs[e].validation_loss);
-  }
+  th_trainer *a = fixture_trained(&spec, &data), *b = fixture_trained(&spec, &twice);
+  fixture_expect_same(a, b, "weights and twice of them");
   th_trainer_destroy(a);
   th_trainer_destroy(b);
-}
-
-static void create_fails(const th_spec *spec, const th_data *data, const char *named) {
-  th_device device;
-  th_trainer *trainer = NULL;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  cr_assert_eq(th_trainer_create(spec, data, &device, NULL, NULL, &trainer), TH_ERR_DATA);
-  cr_assert_null(trainer);
-  cr_assert_not_null(strstr(th_error_text(), named), "%s", th_error_text());
 }
 
 Test(sampling, what_rows_are_sampled_by_must_be_there) {
   th_data data = fixture_data();
   th_spec spec = sampled_spec(TH_SAMPLING_WEIGHTED);
-  create_fails(&spec, &data, "weights: sampling is \"weighted\"");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "weights: sampling is \"weighted\"");
   spec.sampling = TH_SAMPLING_BALANCED;
-  create_fails(&spec, &data, "groups: sampling is \"balanced\"");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "groups: sampling is \"balanced\"");
 }
 
 Test(sampling, rows_that_all_weigh_nothing_are_refused) {
@@ -289,9 +260,9 @@ Test(sampling, rows_that_all_weigh_nothing_are_refused) {
   spec.split = TH_SPLIT_LAST;
   data.weights = weights;
   weights[FIXTURE_ROWS - 1] = 1;
-  create_fails(&spec, &data, "trained on weigh 0");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "trained on weigh 0");
   weights[FIXTURE_ROWS - 1] = 0;
   weights[0] = 1;
   spec.sampling = TH_SAMPLING_EACH;
-  create_fails(&spec, &data, "validation weigh 0");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "validation weigh 0");
 }

@@ -3,29 +3,13 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "fixture.h"
 
-static th_error create_fails(const th_spec *spec, const th_data *data) {
-  th_device device;
-  th_trainer *trainer = NULL;
-  cr_assert_eq(th_device_open("cpu", &device), TH_OK);
-  th_error error = th_trainer_create(spec, data, &device, NULL, NULL, &trainer);
-  cr_assert_neq(error, TH_OK);
-  cr_assert_null(trainer);
-  return error;
-}
-
 static void expect_text(const char *part) {
   cr_expect_not_null(strstr(th_error_text(), part), "\"%s\" is not in \"%s\"", part,
                      th_error_text());
-}
-
-static th_epoch last_epoch(const th_trainer *trainer) {
-  const th_history *history = th_trainer_history(trainer);
-  return history->epochs[history->count - 1];
 }
 
 Test(trainer, learns_to_tell_classes_apart) {
@@ -42,11 +26,10 @@ Test(trainer, learns_to_tell_classes_apart) {
       spec.learning_rate = o == TH_OPTIMIZER_SGD ? 0.1 : 0.01;
       spec.momentum = o == TH_OPTIMIZER_SGD ? 0.9 : 0;
       spec.validation_split = 0.25;
-      th_trainer *trainer = fixture_trainer(&spec, &data);
-      fixture_finish(trainer);
-      cr_expect_gt(last_epoch(trainer).validation_accuracy, 0.9, "%s, %s: %g",
+      th_trainer *trainer = fixture_trained(&spec, &data);
+      cr_expect_gt(fixture_last_epoch(trainer).validation_accuracy, 0.9, "%s, %s: %g",
                    th_activation_name(a), th_optimizer_name(o),
-                   last_epoch(trainer).validation_accuracy);
+                   fixture_last_epoch(trainer).validation_accuracy);
       th_trainer_destroy(trainer);
     }
 }
@@ -75,20 +58,7 @@ Test(trainer, gives_the_same_model_for_any_number_of_threads) {
   spec.dropout = 0.2;
   spec.validation_split = 0.25;
   spec.clip_norm = 0.1;
-  th_trainer *alone = fixture_trainer(&spec, &data);
-  fixture_finish(alone);
-  for (uint32_t size = 2; size <= 4; size++) {
-    th_team *team;
-    th_trainer *shared = fixture_trainer(&spec, &data);
-    cr_assert_eq(th_team_create(size, &team), TH_OK);
-    cr_assert_eq(th_trainer_advance(shared, team, INT64_MAX), TH_OK);
-    cr_expect(fixture_is_same_model(alone, shared), "%u threads", size);
-    cr_expect_eq(last_epoch(alone).loss, last_epoch(shared).loss);
-    cr_expect_eq(last_epoch(alone).validation_loss, last_epoch(shared).validation_loss);
-    th_trainer_destroy(shared);
-    th_team_destroy(team);
-  }
-  th_trainer_destroy(alone);
+  fixture_expect_same_by_threads(&spec, &data, "dropout, validation and clipping");
 }
 
 Test(trainer, gives_the_same_model_while_threads_come_and_go) {
@@ -181,7 +151,7 @@ Test(trainer, tells_every_step_and_a_fraction_that_never_falls) {
   cr_assert_eq(witness.last.stop_reason, TH_STOP_EPOCHS);
   cr_assert_eq(witness.last.eta_seconds, 0);
   cr_assert_gt(witness.last.samples_per_second, 0);
-  cr_assert_eq(witness.last.validation_loss, last_epoch(trainer).validation_loss);
+  cr_assert_eq(witness.last.validation_loss, fixture_last_epoch(trainer).validation_loss);
   th_trainer_destroy(trainer);
 }
 
@@ -210,17 +180,15 @@ Test(trainer, standardizes_features_away) {
   th_data data = fixture_data();
   spec.standardize = true;
   spec.validation_split = 0.25;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  th_epoch plain = last_epoch(trainer);
+  th_trainer *trainer = fixture_trained(&spec, &data);
+  th_epoch plain = fixture_last_epoch(trainer);
   th_trainer_destroy(trainer);
   for (uint32_t i = 0; i < FIXTURE_ROWS * FIXTURE_WIDTH; i++)
     features[i] = data.features[i] * (float)(1 << i % FIXTURE_WIDTH) - 100;
   data.features = features;
-  trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  cr_assert_float_eq(last_epoch(trainer).loss, plain.loss, 1e-3);
-  cr_assert_float_eq(last_epoch(trainer).validation_loss, plain.validation_loss, 1e-3);
+  trainer = fixture_trained(&spec, &data);
+  cr_assert_float_eq(fixture_last_epoch(trainer).loss, plain.loss, 1e-3);
+  cr_assert_float_eq(fixture_last_epoch(trainer).validation_loss, plain.validation_loss, 1e-3);
   th_trainer_destroy(trainer);
 }
 
@@ -233,8 +201,7 @@ Test(trainer, the_best_epoch_is_the_monitors) {
     spec.epochs = 30;
     spec.early_stopping_patience = 0;
     spec.early_stopping_monitor = monitor;
-    th_trainer *trainer = fixture_trainer(&spec, &data);
-    fixture_finish(trainer);
+    th_trainer *trainer = fixture_trained(&spec, &data);
     const th_history *history = th_trainer_history(trainer);
     uint32_t wanted = 0;
     for (uint32_t i = 1; i < history->count; i++) {
@@ -256,8 +223,7 @@ Test(trainer, patience_is_with_the_monitor) {
   th_spec spec = early_spec();
   th_data data = noise_data();
   spec.early_stopping_monitor = TH_MONITOR_ACCURACY;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
+  th_trainer *trainer = fixture_trained(&spec, &data);
   th_progress progress;
   th_trainer_progress(trainer, &progress);
   cr_assert_eq(progress.stop_reason, TH_STOP_EARLY);
@@ -269,12 +235,9 @@ Test(trainer, patience_is_with_the_monitor) {
 Test(trainer, begins_with_a_models_parameters) {
   th_spec spec = fixture_spec();
   th_data data = fixture_data();
-  th_buffer model, card;
   spec.validation_split = 0.25;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
-  th_buffer_fini(&card);
+  th_trainer *trainer = fixture_trained(&spec, &data);
+  th_buffer model = fixture_model(trainer);
   spec.seed++; /* other parameters would be drawn */
   spec.dropout = 0.1; /* and the modules would have other numbers */
   th_trainer *next = fixture_trainer(&spec, &data);
@@ -295,15 +258,24 @@ Test(trainer, begins_with_a_models_parameters) {
   th_buffer_fini(&model);
 }
 
+static json_t *card_of(const th_trainer *trainer) {
+  th_buffer model;
+  th_buffer card;
+  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
+  cr_assert_eq(strlen(card.data), card.bytes);
+  json_t *json = json_loadb(card.data, card.bytes, 0, NULL);
+  cr_assert_not_null(json);
+  th_buffer_fini(&model);
+  th_buffer_fini(&card);
+  return json;
+}
+
 /* The card's matrix is of the model in the file, which need not be the last epoch's. */
 Test(trainer, confuses_the_validation_rows_of_the_best_epoch) {
   th_spec spec = early_spec();
   th_data data = noise_data();
-  th_buffer model, text;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  cr_assert_eq(th_trainer_result(trainer, &model, &text), TH_OK);
-  json_t *card = json_loadb(text.data, text.bytes, 0, NULL);
+  th_trainer *trainer = fixture_trained(&spec, &data);
+  json_t *card = card_of(trainer);
   json_t *validation = json_object_get(card, "validation");
   json_t *matrix = json_object_get(validation, "confusion");
   double hits = 0, rows = 0;
@@ -317,28 +289,23 @@ Test(trainer, confuses_the_validation_rows_of_the_best_epoch) {
   json_t *metrics = json_object_get(card, "metrics");
   cr_assert_float_eq(json_number_value(json_object_get(metrics, "validation_accuracy")),
                      hits / rows, 1e-12);
-  cr_assert_neq(json_number_value(json_object_get(metrics, "epoch")), last_epoch(trainer).epoch);
+  cr_assert_neq(json_number_value(json_object_get(metrics, "epoch")),
+                fixture_last_epoch(trainer).epoch);
   json_decref(card);
-  th_buffer_fini(&model);
-  th_buffer_fini(&text);
   th_trainer_destroy(trainer);
 }
 
 /* The importances of a training; frees what it was made of. */
 static json_t *importances_of(const th_spec *spec, const th_data *data, int64_t slice_ns) {
-  th_buffer model, text;
   th_team *team;
   th_trainer *trainer = fixture_trainer(spec, data);
   cr_assert_eq(th_team_create(2, &team), TH_OK);
   th_error error = TH_ERR_AGAIN;
   while (error == TH_ERR_AGAIN) error = th_trainer_advance(trainer, team, slice_ns);
   cr_assert_eq(error, TH_OK);
-  cr_assert_eq(th_trainer_result(trainer, &model, &text), TH_OK);
-  json_t *card = json_loadb(text.data, text.bytes, 0, NULL);
+  json_t *card = card_of(trainer);
   json_t *importances = json_incref(json_object_get(card, "importance"));
   json_decref(card);
-  th_buffer_fini(&model);
-  th_buffer_fini(&text);
   th_trainer_destroy(trainer);
   th_team_destroy(team);
   return importances;
@@ -402,15 +369,12 @@ Test(trainer, restores_the_best_epoch_and_not_the_last) {
   th_spec spec = early_spec();
   th_data data = noise_data();
   th_progress progress;
-  th_trainer *restored = fixture_trainer(&spec, &data);
-  fixture_finish(restored);
+  th_trainer *restored = fixture_trained(&spec, &data);
   th_trainer_progress(restored, &progress);
   spec.restore_best = false;
-  th_trainer *last = fixture_trainer(&spec, &data);
-  fixture_finish(last);
+  th_trainer *last = fixture_trained(&spec, &data);
   spec.epochs = progress.best_epoch;
-  th_trainer *best = fixture_trainer(&spec, &data);
-  fixture_finish(best);
+  th_trainer *best = fixture_trained(&spec, &data);
   cr_assert(fixture_is_same_model(restored, best));
   cr_assert_not(fixture_is_same_model(restored, last));
   th_trainer_destroy(restored);
@@ -424,8 +388,7 @@ Test(trainer, patience_asks_for_a_loss_lower_by_min_delta) {
   spec.learning_rate = 1e-6;
   spec.early_stopping_min_delta = 1;
   th_progress progress;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
+  th_trainer *trainer = fixture_trained(&spec, &data);
   th_trainer_progress(trainer, &progress);
   /* The first epoch comes below infinity; the falling losses after it never by enough. */
   cr_assert_eq(progress.stop_reason, TH_STOP_EARLY);
@@ -443,16 +406,14 @@ Test(trainer, validates_on_the_last_rows_if_told_to) {
   data.labels = labels;
   spec.validation_split = 0.25;
   spec.split = TH_SPLIT_LAST;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  cr_assert_eq(last_epoch(trainer).accuracy, 1);
-  cr_assert_eq(last_epoch(trainer).validation_accuracy, 0);
+  th_trainer *trainer = fixture_trained(&spec, &data);
+  cr_assert_eq(fixture_last_epoch(trainer).accuracy, 1);
+  cr_assert_eq(fixture_last_epoch(trainer).validation_accuracy, 0);
   th_trainer_destroy(trainer);
   spec.split = TH_SPLIT_RANDOM;
-  trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  cr_assert_lt(last_epoch(trainer).accuracy, 1);
-  cr_assert_gt(last_epoch(trainer).validation_accuracy, 0);
+  trainer = fixture_trained(&spec, &data);
+  cr_assert_lt(fixture_last_epoch(trainer).accuracy, 1);
+  cr_assert_gt(fixture_last_epoch(trainer).validation_accuracy, 0);
   th_trainer_destroy(trainer);
 }
 
@@ -495,11 +456,9 @@ Test(trainer, refuses_features_that_are_no_numbers) {
   memcpy(features, data.features, sizeof features);
   data.features = features;
   features[7 * FIXTURE_WIDTH + 3] = NAN;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_DATA);
-  expect_text("row 7, column 3 (from 0) is NaN");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "row 7, column 3 (from 0) is NaN");
   features[7 * FIXTURE_WIDTH + 3] = -INFINITY;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_DATA);
-  expect_text("infinite");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "infinite");
 }
 
 Test(trainer, refuses_labels_out_of_range) {
@@ -508,31 +467,27 @@ Test(trainer, refuses_labels_out_of_range) {
   th_data data = fixture_data();
   data.labels = labels;
   labels[9] = -1;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_DATA);
-  expect_text("row 9 (from 0) is -1");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "row 9 (from 0) is -1");
   labels[9] = 3;
   spec.classes = 3;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_DATA);
-  expect_text("not in [0, 3)");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "not in [0, 3)");
   labels[9] = INT32_MAX;
   spec.classes = 0;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_DATA);
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "row 9 (from 0) is 2147483647");
   data.labels = NULL;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_DATA);
-  expect_text("labels");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "labels");
 }
 
 Test(trainer, refuses_splits_that_leave_nothing) {
   th_spec spec = fixture_spec();
   th_data data = fixture_data();
   spec.validation_split = 0.0001;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_DATA);
-  expect_text("validation_split");
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "validation_split");
   spec.validation_split = 0.9999;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_DATA);
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "validation_split");
   spec.validation_split = 0;
   data.rows = 0;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_DATA);
+  fixture_assert_refused(&spec, &data, TH_ERR_DATA, "rows");
 }
 
 Test(trainer, refuses_a_net_beyond_all_bounds) {
@@ -540,8 +495,7 @@ Test(trainer, refuses_a_net_beyond_all_bounds) {
   th_data data = fixture_data();
   spec.hidden[0] = UINT32_MAX;
   spec.hidden[1] = UINT32_MAX;
-  cr_assert_eq(create_fails(&spec, &data), TH_ERR_USAGE);
-  expect_text("hidden: layer 1");
+  fixture_assert_refused(&spec, &data, TH_ERR_USAGE, "hidden: layer 1");
 }
 
 Test(trainer, trains_a_single_row_and_a_net_without_hidden_layers) {
@@ -549,22 +503,9 @@ Test(trainer, trains_a_single_row_and_a_net_without_hidden_layers) {
   th_data data = fixture_data();
   spec.hidden_count = 0;
   data.rows = 1;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
-  cr_assert(isfinite(last_epoch(trainer).loss));
+  th_trainer *trainer = fixture_trained(&spec, &data);
+  cr_assert(isfinite(fixture_last_epoch(trainer).loss));
   th_trainer_destroy(trainer);
-}
-
-static json_t *card_of(const th_trainer *trainer) {
-  th_buffer model;
-  th_buffer card;
-  cr_assert_eq(th_trainer_result(trainer, &model, &card), TH_OK);
-  cr_assert_eq(strlen(card.data), card.bytes);
-  json_t *json = json_loadb(card.data, card.bytes, 0, NULL);
-  cr_assert_not_null(json);
-  th_buffer_fini(&model);
-  th_buffer_fini(&card);
-  return json;
 }
 
 static const char *card_text(json_t *card, const char *object, const char *key) {
@@ -577,8 +518,7 @@ Test(trainer, the_card_tells_what_was_trained) {
   th_data data = fixture_data();
   spec.dropout = 0.25;
   spec.seed = UINT64_MAX;
-  th_trainer *trainer = fixture_trainer(&spec, &data);
-  fixture_finish(trainer);
+  th_trainer *trainer = fixture_trained(&spec, &data);
   json_t *card = card_of(trainer);
   cr_assert_str_eq(card_text(card, "architecture", "constructor"),
                    "nn.Sequential(nn.Linear(20, 150), nn.ReLU(), nn.Dropout(0.25), "
@@ -599,7 +539,7 @@ Test(trainer, the_card_tells_what_was_trained) {
   /* There is no validation, and JSON has no NaN. */
   cr_assert(json_is_null(json_object_get(json_array_get(epochs, 0), "validation_loss")));
   cr_assert_float_eq(json_real_value(json_object_get(json_array_get(epochs, 3), "loss")),
-                     last_epoch(trainer).loss, 1e-12);
+                     fixture_last_epoch(trainer).loss, 1e-12);
   json_decref(card);
   th_trainer_destroy(trainer);
 }
@@ -621,8 +561,7 @@ Test(trainer, cards_of_the_same_seed_differ_in_seconds_only) {
   th_data data = fixture_data();
   json_t *cards[2];
   for (int i = 0; i < 2; i++) {
-    th_trainer *trainer = fixture_trainer(&spec, &data);
-    fixture_finish(trainer);
+    th_trainer *trainer = fixture_trained(&spec, &data);
     cards[i] = card_of(trainer);
     forget_seconds(cards[i]);
     th_trainer_destroy(trainer);
