@@ -11,8 +11,8 @@ TH_HOST_DEVICE uint32_t th_group_end(uint32_t group, uint32_t size, uint32_t cou
 }
 
 /* What the sum of the batch's losses is divided by, group by group. */
-TH_HOST_DEVICE void th_phase_weigh(const th_cuda_job *job, const th_cuda_batch *batch,
-                                   th_lane lane) {
+TH_CUDA_PHASE void th_phase_weigh(const th_cuda_job *job, const th_cuda_batch *batch,
+                                  th_lane lane) {
   for (uint32_t g = lane.index; g < th_sums_over(batch->rows); g += lane.count) {
     double sum = 0;
     for (uint32_t i = g * TH_SUM_ROWS; i < th_group_end(g, TH_SUM_ROWS, batch->rows); i++)
@@ -59,8 +59,8 @@ TH_HOST_DEVICE th_sums target_judge(const th_cuda_net *net, const double *shares
 }
 
 /* Logits become the mean loss's gradient at them. Rows that all weigh nothing teach nothing. */
-TH_HOST_DEVICE void th_phase_judge(const th_cuda_job *job, const th_cuda_batch *batch,
-                                   th_lane lane) {
+TH_CUDA_PHASE void th_phase_judge(const th_cuda_job *job, const th_cuda_batch *batch,
+                                  th_lane lane) {
   const th_cuda_net *net = job->net;
   const th_cuda_layer *last = &net->layers[net->layer_count - 1];
   const double *shares = batch->order != NULL ? net->training_shares : net->validation_shares;
@@ -87,8 +87,8 @@ TH_HOST_DEVICE void th_losses_add(const th_cuda_job *job, const th_cuda_batch *b
 }
 
 /* Of rows that teach nothing, each group for itself. */
-TH_HOST_DEVICE void th_phase_collect(const th_cuda_job *job, const th_cuda_batch *batch,
-                                     th_lane lane) {
+TH_CUDA_PHASE void th_phase_collect(const th_cuda_job *job, const th_cuda_batch *batch,
+                                    th_lane lane) {
   if (lane.index != 0) return;
   th_sums none = {0};
   *job->sums = none;
@@ -96,8 +96,8 @@ TH_HOST_DEVICE void th_phase_collect(const th_cuda_job *job, const th_cuda_batch
 }
 
 /* Before their losses make gradients of them. */
-TH_HOST_DEVICE void th_phase_report(const th_cuda_job *job, const th_cuda_batch *batch,
-                                    th_lane lane) {
+TH_CUDA_PHASE void th_phase_report(const th_cuda_job *job, const th_cuda_batch *batch,
+                                   th_lane lane) {
   if (batch->logits == NULL) return;
   const th_cuda_layer *last = &job->net->layers[job->net->layer_count - 1];
   for (uint32_t i = lane.index; i < batch->rows * last->outputs; i += lane.count) {

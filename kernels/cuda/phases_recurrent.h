@@ -104,8 +104,8 @@ TH_HOST_DEVICE void unit_hand_up(const th_moment *m, const th_cuda_batch *batch,
       factor * timed_at(m, m->cell->states_at, stride, m->time, row)[unit];
 }
 
-TH_HOST_DEVICE void th_phase_recur(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t c,
-                                   uint32_t time, th_lane lane) {
+TH_CUDA_PHASE void th_phase_recur(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t c,
+                                  uint32_t time, th_lane lane) {
   th_moment m = moment_of(job, c, time);
   uint32_t gate_count = gates_of(job->net);
   uint32_t stride = m.input->unit_stride;
@@ -133,8 +133,8 @@ TH_HOST_DEVICE void th_phase_recur(const th_cuda_job *job, const th_cuda_batch *
 /* ---- backward ---- */
 
 /* From the gradients at the lowest products of the stack to those at the state that entered it. */
-TH_HOST_DEVICE void th_phase_return(const th_cuda_job *job, const th_cuda_batch *batch,
-                                    th_lane lane) {
+TH_CUDA_PHASE void th_phase_return(const th_cuda_job *job, const th_cuda_batch *batch,
+                                   th_lane lane) {
   const th_cuda_net *net = job->net;
   const th_cuda_layer *layer = &net->layers[0];
   th_moment m = moment_of(job, net->cell_count - 1, net->window - 1);
@@ -183,8 +183,8 @@ TH_HOST_DEVICE void unit_backward(const th_moment *m, uint32_t row, uint32_t uni
   others[stride] = gates[stride];
 }
 
-TH_HOST_DEVICE void th_phase_unroll(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t c,
-                                    uint32_t time, th_lane lane) {
+TH_CUDA_PHASE void th_phase_unroll(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t c,
+                                   uint32_t time, th_lane lane) {
   th_moment m = moment_of(job, c, time);
   uint32_t rows = th_tiles_over(batch->rows) * TH_TILE;
   for (uint32_t i = lane.index; i < rows * m.input->unit_stride; i += lane.count)
@@ -204,8 +204,8 @@ TH_HOST_DEVICE void tile_carry(const th_moment *m, const th_cuda_layer *layer, u
     }
 }
 
-TH_HOST_DEVICE void th_phase_carry(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t c,
-                                   uint32_t time, th_lane lane) {
+TH_CUDA_PHASE void th_phase_carry(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t c,
+                                  uint32_t time, th_lane lane) {
   th_moment m = moment_of(job, c, time);
   uint32_t down = th_tiles_over(batch->rows);
   /* The state before the first time is no parameter, and nothing below the first layer is but an

@@ -9,8 +9,7 @@
 
 /* ---- which rows, and their features ---- */
 
-TH_HOST_DEVICE void th_phase_find(const th_cuda_job *job, const th_cuda_batch *batch,
-                                  th_lane lane) {
+TH_CUDA_PHASE void th_phase_find(const th_cuda_job *job, const th_cuda_batch *batch, th_lane lane) {
   const th_cuda_net *net = job->net;
   for (uint32_t i = lane.index; i < batch->rows; i += lane.count) {
     uint32_t place = batch->first + i;
@@ -55,8 +54,8 @@ TH_HOST_DEVICE float input_at(const th_cuda_job *job, uint32_t row, uint32_t age
 
 /* Rows beyond the batch, up to a whole tile, are computed and not counted: they get numbers that
  * are finite. */
-TH_HOST_DEVICE void th_phase_gather(const th_cuda_job *job, const th_cuda_batch *batch,
-                                    th_lane lane) {
+TH_CUDA_PHASE void th_phase_gather(const th_cuda_job *job, const th_cuda_batch *batch,
+                                   th_lane lane) {
   const th_cuda_layer *layer = th_cuda_first(job->net);
   uint32_t rows = th_tiles_over(batch->rows) * TH_TILE;
   uint64_t count = (uint64_t)layer->times * rows * layer->input_stride;
@@ -126,8 +125,8 @@ TH_HOST_DEVICE void quad_forward(const th_cuda_job *job, const th_cuda_batch *ba
     quad_finish(job, batch, l, row, column, products);
 }
 
-TH_HOST_DEVICE void th_phase_forward(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t l,
-                                     th_lane lane) {
+TH_CUDA_PHASE void th_phase_forward(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t l,
+                                    th_lane lane) {
   const th_cuda_layer *layer = &job->net->layers[l];
   const float *weights = job->state.parameters + layer->weights;
   const float *biases = job->state.parameters + th_cuda_vector_at(layer, TH_CUDA_BIAS);
@@ -190,8 +189,8 @@ TH_HOST_DEVICE void column_measure(const th_cuda_job *job, const th_cuda_batch *
   *variance = th_normalization_run(*variance, moments.squares / (moments.count - 1));
 }
 
-TH_HOST_DEVICE void th_phase_measure(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t l,
-                                     th_lane lane) {
+TH_CUDA_PHASE void th_phase_measure(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t l,
+                                    th_lane lane) {
   const th_cuda_layer *layer = &job->net->layers[l];
   bool by_batch = layer->normalization == TH_NORMALIZATION_BATCH;
   for (uint32_t i = lane.index; i < (by_batch ? layer->outputs : batch->rows); i += lane.count) {
@@ -215,8 +214,8 @@ TH_HOST_DEVICE float measure_at(const th_cuda_job *job, const th_cuda_layer *lay
              : row_measures(job, layer, row)[measure];
 }
 
-TH_HOST_DEVICE void th_phase_normalize(const th_cuda_job *job, const th_cuda_batch *batch,
-                                       uint32_t l, th_lane lane) {
+TH_CUDA_PHASE void th_phase_normalize(const th_cuda_job *job, const th_cuda_batch *batch,
+                                      uint32_t l, th_lane lane) {
   const th_cuda_layer *layer = &job->net->layers[l];
   const float *scales = job->state.parameters + th_cuda_vector_at(layer, TH_CUDA_SCALE);
   const float *shifts = job->state.parameters + th_cuda_vector_at(layer, TH_CUDA_SHIFT);
@@ -239,8 +238,8 @@ TH_HOST_DEVICE void th_phase_normalize(const th_cuda_job *job, const th_cuda_bat
 /* ---- backward ---- */
 
 /* From the gradients at layer l's products to those at what the layer below activated. */
-TH_HOST_DEVICE void th_phase_backward(const th_cuda_job *job, const th_cuda_batch *batch,
-                                      uint32_t l, th_lane lane) {
+TH_CUDA_PHASE void th_phase_backward(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t l,
+                                     th_lane lane) {
   const th_cuda_layer *layer = &job->net->layers[l];
   const th_cuda_layer *below = &job->net->layers[l - 1];
   const float *weights = job->state.parameters + layer->weights;
@@ -297,8 +296,8 @@ TH_HOST_DEVICE void row_stretch(const th_cuda_job *job, const th_cuda_layer *lay
   row_measures(job, layer, row)[TH_CUDA_MEASURE_STRETCH] = (float)(stretch / layer->outputs);
 }
 
-TH_HOST_DEVICE void th_phase_stretch(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t l,
-                                     th_lane lane) {
+TH_CUDA_PHASE void th_phase_stretch(const th_cuda_job *job, const th_cuda_batch *batch, uint32_t l,
+                                    th_lane lane) {
   const th_cuda_layer *layer = &job->net->layers[l];
   uint32_t rows = layer->normalization == TH_NORMALIZATION_LAYER ? batch->rows : 0;
   for (uint32_t i = lane.index; i < layer->outputs + rows; i += lane.count) {
@@ -309,8 +308,8 @@ TH_HOST_DEVICE void th_phase_stretch(const th_cuda_job *job, const th_cuda_batch
   }
 }
 
-TH_HOST_DEVICE void th_phase_unnormalize(const th_cuda_job *job, const th_cuda_batch *batch,
-                                         uint32_t l, th_lane lane) {
+TH_CUDA_PHASE void th_phase_unnormalize(const th_cuda_job *job, const th_cuda_batch *batch,
+                                        uint32_t l, th_lane lane) {
   const th_cuda_layer *layer = &job->net->layers[l];
   const float *scales = job->state.parameters + th_cuda_vector_at(layer, TH_CUDA_SCALE);
   bool by_batch = layer->normalization == TH_NORMALIZATION_BATCH;
@@ -330,8 +329,8 @@ TH_HOST_DEVICE void th_phase_unnormalize(const th_cuda_job *job, const th_cuda_b
 }
 
 /* The gradients at the groups' numbers, which stand after the features, at all times. */
-TH_HOST_DEVICE void th_phase_embedded(const th_cuda_job *job, const th_cuda_batch *batch,
-                                      th_lane lane) {
+TH_CUDA_PHASE void th_phase_embedded(const th_cuda_job *job, const th_cuda_batch *batch,
+                                     th_lane lane) {
   const th_cuda_net *net = job->net;
   const th_cuda_layer *layer = th_cuda_first(net);
   for (uint64_t i = lane.index; i < (uint64_t)batch->rows * net->embedding; i += lane.count) {

@@ -163,8 +163,8 @@ TH_HOST_DEVICE void tile_update(const th_cuda_job *job, const th_cuda_batch *bat
 }
 
 /* Gradient and update of a parameter by one lane, which needs no barrier between. */
-TH_HOST_DEVICE void th_phase_update(const th_cuda_job *job, const th_cuda_batch *batch,
-                                    th_lane lane) {
+TH_CUDA_PHASE void th_phase_update(const th_cuda_job *job, const th_cuda_batch *batch,
+                                   th_lane lane) {
   for (uint32_t t = lane.index; t < job->net->tiles; t += lane.count) {
     th_spot spot = spot_of(job->net, t);
     th_tile gradient = tile_differentiate(job, batch, &spot);
@@ -175,8 +175,8 @@ TH_HOST_DEVICE void th_phase_update(const th_cuda_job *job, const th_cuda_batch 
 
 /* ---- the same with the gradient's length clipped: all of it must be there first ---- */
 
-TH_HOST_DEVICE void th_phase_differentiate(const th_cuda_job *job, const th_cuda_batch *batch,
-                                           th_lane lane) {
+TH_CUDA_PHASE void th_phase_differentiate(const th_cuda_job *job, const th_cuda_batch *batch,
+                                          th_lane lane) {
   for (uint32_t t = lane.index; t < job->net->tiles; t += lane.count) {
     th_spot spot = spot_of(job->net, t);
     th_tile gradient = tile_differentiate(job, batch, &spot);
@@ -192,7 +192,7 @@ TH_HOST_DEVICE void th_phase_differentiate(const th_cuda_job *job, const th_cuda
   if (lane.index == 0) th_losses_add(job, batch);
 }
 
-TH_HOST_DEVICE void th_phase_square(const th_cuda_job *job, th_lane lane) {
+TH_CUDA_PHASE void th_phase_square(const th_cuda_job *job, th_lane lane) {
   for (uint32_t g = lane.index; g < th_square_groups(job->net); g += lane.count) {
     double sum = 0;
     for (uint32_t t = g * TH_SUM_TILES; t < th_group_end(g, TH_SUM_TILES, job->net->tiles); t++)
@@ -201,8 +201,8 @@ TH_HOST_DEVICE void th_phase_square(const th_cuda_job *job, th_lane lane) {
   }
 }
 
-TH_HOST_DEVICE void th_phase_update_clipped(const th_cuda_job *job, const th_cuda_batch *batch,
-                                            th_lane lane) {
+TH_CUDA_PHASE void th_phase_update_clipped(const th_cuda_job *job, const th_cuda_batch *batch,
+                                           th_lane lane) {
   double squares = 0;
   for (uint32_t g = 0; g < th_square_groups(job->net); g++) squares += job->state.square_sums[g];
   float factor = th_optimizer_clip(job->net->clip_norm, squares);

@@ -4,6 +4,13 @@
 
 #include "kernels/cuda/net.h"
 
+/** A phase: called, not inlined, so that all kernels share its code and are quickly compiled. */
+#ifdef __CUDACC__
+#define TH_CUDA_PHASE static __host__ __device__ __noinline__
+#else
+#define TH_CUDA_PHASE __attribute__((unused)) static
+#endif
+
 /** One of those who share a phase's work. */
 typedef struct th_lane {
   uint32_t index, count;
