@@ -424,7 +424,8 @@ static void serve_many(struct peer *server) {
   uint64_t jobs = 0, bytes_left = (uint64_t)STARTERS * STARTS * PEER_SMALL_BYTES;
   while (bytes_left > 0) {
     if (th_channel_receive(server->fd, &server->message, th_clock_now_ns()) == TH_OK) {
-      th_wire_job answer = {.job = ++jobs, .cell = (uint32_t)jobs, .kind = TH_JOB_TRAIN};
+      jobs++;
+      th_wire_job answer = {.job = jobs, .cell = (uint32_t)jobs, .kind = TH_JOB_TRAIN};
       peer_answer(server, &answer, sizeof answer, NULL, 0);
     }
     th_wire_submission batch;
