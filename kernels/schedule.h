@@ -36,6 +36,12 @@ th_schedule th_schedule_begin(const th_spec *spec, uint32_t steps);
 /** The rate of a step. @param step  over the whole training, from 0. */
 double th_schedule_rate(const th_schedule *schedule, uint64_t step);
 
+/** The same; without a schedule (NULL) the rate never changes. */
+static inline double th_schedule_rate_of(const th_schedule *schedule, const th_spec *spec,
+                                         uint64_t step) {
+  return schedule == NULL ? spec->learning_rate : th_schedule_rate(schedule, step);
+}
+
 /**
  * Tell of an epoch's end; only schedule plateau listens.
  *

@@ -239,6 +239,11 @@ static inline th_activation th_spec_activation(const th_spec *spec, uint32_t lay
   return spec->activation[spec->activation_count > 1 ? layer : 0];
 }
 
+/** Batches in an epoch; the last may be smaller. */
+static inline uint32_t th_spec_steps(const th_spec *spec, uint32_t training_rows) {
+  return (uint32_t)(((uint64_t)training_rows + spec->batch_size - 1) / spec->batch_size);
+}
+
 /** The word for a value of an enumerated field: "relu", "adam", … */
 const char *th_activation_name(th_activation activation);
 const char *th_optimizer_name(th_optimizer_kind optimizer);

@@ -91,8 +91,7 @@ static th_error rows_split(th_trainer *trainer) {
   th_error error =
       th_split_init(&trainer->split, &trainer->spec, &trainer->data, trainer->model.classes);
   if (error != TH_OK) return error;
-  uint32_t batch = trainer->spec.batch_size;
-  trainer->steps = (uint32_t)(((uint64_t)trainer->split.training_rows + batch - 1) / batch);
+  trainer->steps = th_spec_steps(&trainer->spec, trainer->split.training_rows);
   trainer->schedule = th_schedule_begin(&trainer->spec, trainer->steps);
   return th_weighting_judge(&trainer->spec, &trainer->data, &trainer->split);
 }

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "kernels/activation.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/weighting.h"
 
 #define ALIGNMENT_BYTES 64
 
@@ -230,25 +231,10 @@ static void forward_allocate(th_engine *engine, uint64_t rows) {
     engine->groups = th_engine_array(engine, rows, 1, sizeof *engine->groups);
 }
 
-/* Weights matter to data with labels only; th_weighting_settle has made numbers of them. */
-static void rule_init(th_engine *engine) {
-  const th_spec *spec = engine->spec;
-  uint32_t classes = engine->model->classes;
-  engine->rule = (th_loss_rule){.kind = spec->loss,
-                                .smoothing = (th_real)spec->label_smoothing,
-                                .gamma = (th_real)spec->focal_gamma,
-                                .delta = (th_real)spec->huber_delta,
-                                .weight_sum = (th_real)classes};
-  if (spec->weighting == TH_WEIGHTING_NONE || engine->data->labels == NULL) return;
-  th_check(spec->weighting == TH_WEIGHTING_LISTED && spec->class_weight_count == classes);
-  th_real *weights = th_engine_reals(engine, classes, 1);
-  double sum = 0;
-  for (uint32_t c = 0; c < classes && weights != NULL; c++) {
-    weights[c] = (th_real)spec->class_weights[c];
-    sum += spec->class_weights[c];
-  }
-  engine->rule.weights = weights;
-  engine->rule.weight_sum = (th_real)sum;
+static void rule_init(th_engine *engine, const th_engine_plan *plan) {
+  th_real *weights = NULL;
+  if (th_weighting_is_settled(plan)) weights = th_engine_reals(engine, plan->model->classes, 1);
+  engine->rule = th_weighting_rule(plan, weights);
 }
 
 static void engine_destroy(th_engine *engine) {
@@ -284,7 +270,7 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
       .scale = plan->scale,
       .schedule = plan->schedule,
       .sampling = plan->sampling,
-      .row_weights = spec->sampling == TH_SAMPLING_WEIGHTED ? NULL : plan->data->weights,
+      .row_weights = th_weighting_rows(plan),
       .training_shares = plan->training_shares,
       .validation_shares = plan->validation_shares,
       .training_rows = plan->training_rows,
@@ -292,7 +278,7 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   net_init(made);
   uint64_t rows = rows_at_once(made, batch_rows);
   if (rows * th_engine_first(made)->times > INT32_MAX) goto too_long;
-  rule_init(made);
+  rule_init(made, plan);
   forward_allocate(made, rows);
   if (plan->training_rows > 0) training_allocate(made, batch_rows);
   if (made->lacks_memory) goto no_memory;

@@ -220,16 +220,6 @@ static void sums_collect(const th_engine *engine, uint32_t slices, th_sums *sums
   for (uint32_t i = 0; i < slices; i++) th_sums_add(sums, &engine->slice_sums[i]);
 }
 
-static double rate_at(const th_engine *engine, uint64_t step) {
-  return engine->schedule == NULL ? engine->spec->learning_rate
-                                  : th_schedule_rate(engine->schedule, step);
-}
-
-static uint64_t steps_in_epoch(const th_engine *engine) {
-  return ((uint64_t)engine->training_rows + engine->spec->batch_size - 1) /
-         engine->spec->batch_size;
-}
-
 /* Less than this takes some microseconds, and more to share out than to do: the nets of a table of
  * numbers at small batches. Which thread computes what never changes a result. */
 #define SHARED_FLOPS_MIN 1e6
@@ -293,6 +283,7 @@ static void parameters_update(th_team *team, double flops, th_batch *batch) {
 th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint32_t first,
                          uint32_t count, th_sums *sums) {
   const th_spec *spec = engine->spec;
+  uint32_t steps = th_spec_steps(spec, engine->training_rows);
   th_order order = th_order_of(&engine->sampling, spec, engine->training_rows, epoch);
   th_batch batch = {.engine = engine, .order = &order};
   for (uint32_t s = first; s < first + count; s++) {
@@ -300,14 +291,15 @@ th_error th_engine_train(th_engine *engine, th_team *team, uint32_t epoch, uint3
     batch.first = s * spec->batch_size;
     uint32_t left = engine->training_rows - batch.first;
     batch.rows = left < spec->batch_size ? left : spec->batch_size;
-    batch.step = (epoch - UINT64_C(1)) * steps_in_epoch(engine) + s;
+    batch.step = (epoch - UINT64_C(1)) * steps + s;
     batch.scale = th_batch_scale(&batch);
-    batch.optimizer = th_optimizer_at(spec, rate_at(engine, batch.step), batch.step + 1);
+    batch.optimizer = th_optimizer_at(spec, th_schedule_rate_of(engine->schedule, spec, batch.step),
+                                      batch.step + 1);
     /* Forward and gradient cost a multiplication and an addition a parameter and row, backward
      * about as much. */
     double flops = batch.rows * engine->row_flops;
     rows_train(team, 2 * flops, &batch);
-    engine->ahead_step = s + 1 < steps_in_epoch(engine) ? batch.step + 1 : 0;
+    engine->ahead_step = s + 1 < steps ? batch.step + 1 : 0;
     sums_collect(engine, th_slice_count(&batch), sums);
     parameters_update(team, flops, &batch);
   }

@@ -89,8 +89,7 @@ static void data_upload(maker *m, const th_engine_plan *plan) {
   } else {
     net->labels = device_copy(m, data->labels, data->rows, sizeof(int32_t));
   }
-  if (plan->spec->sampling != TH_SAMPLING_WEIGHTED)
-    net->row_weights = device_copy(m, data->weights, data->rows, sizeof(float));
+  net->row_weights = device_copy(m, th_weighting_rows(plan), data->rows, sizeof(float));
   if (net->embedding > 0 || net->window > 1)
     net->groups = device_copy(m, data->groups, data->rows, sizeof(int32_t));
   net->rows = device_copy(m, plan->rows, data->rows, sizeof(uint32_t));
@@ -108,19 +107,11 @@ static void sampling_upload(maker *m, const th_engine_plan *plan) {
                     .members = device_copy(m, from->members, rows, sizeof *from->members)};
 }
 
-static void weights_upload(maker *m, const th_engine_plan *plan) {
-  const th_spec *spec = plan->spec;
-  uint32_t classes = plan->model->classes;
-  if (spec->weighting == TH_WEIGHTING_NONE || plan->data->labels == NULL) return;
-  th_check(spec->weighting == TH_WEIGHTING_LISTED && spec->class_weight_count == classes);
+static void rule_upload(maker *m, const th_engine_plan *plan) {
   float weights[TH_CLASS_WEIGHTS_MAX];
-  double sum = 0;
-  for (uint32_t c = 0; c < classes; c++) {
-    weights[c] = (float)spec->class_weights[c];
-    sum += spec->class_weights[c];
-  }
-  m->engine->net.rule.weights = device_copy(m, weights, classes, sizeof *weights);
-  m->engine->net.rule.weight_sum = (float)sum;
+  th_loss_rule rule = th_weighting_rule(plan, th_weighting_is_settled(plan) ? weights : NULL);
+  rule.weights = device_copy(m, rule.weights, plan->model->classes, sizeof *weights);
+  m->engine->net.rule = rule;
 }
 
 static th_cuda_area areas_make(maker *m, uint32_t rows, uint32_t areas) {
@@ -192,7 +183,7 @@ static void job_make(maker *m, const th_engine_plan *plan) {
   th_engine *engine = m->engine;
   data_upload(m, plan);
   sampling_upload(m, plan);
-  weights_upload(m, plan);
+  rule_upload(m, plan);
   th_cuda_job job = {.net = device_copy(m, &engine->net, 1, sizeof engine->net),
                      .state.parameters = device_array(m, engine->net.parameters, sizeof(float)),
                      .sums = device_array(m, 1, sizeof(th_sums))};
@@ -239,23 +230,14 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   return error;
 }
 
-static double rate_at(const th_engine *engine, uint64_t step) {
-  const th_engine_plan *plan = &engine->plan;
-  return plan->schedule == NULL ? plan->spec->learning_rate
-                                : th_schedule_rate(plan->schedule, step);
-}
-
-static uint64_t steps_in_epoch(const th_engine *engine) {
-  return ((uint64_t)engine->net.training_rows + engine->net.batch_size - 1) /
-         engine->net.batch_size;
-}
-
 /* The numbers of every step are computed here, in double; the kernel goes through them without a
  * word to its host. */
 static const char *optimizers_upload(th_engine *engine, uint64_t step, uint32_t count) {
   th_optimizer optimizers[STEPS_AT_ONCE];
+  const th_engine_plan *plan = &engine->plan;
   for (uint32_t i = 0; i < count; i++)
-    optimizers[i] = th_optimizer_at(engine->plan.spec, rate_at(engine, step + i), step + i + 1);
+    optimizers[i] = th_optimizer_at(
+        plan->spec, th_schedule_rate_of(plan->schedule, plan->spec, step + i), step + i + 1);
   return engine->runtime->upload(engine->queue, engine->optimizers, optimizers,
                                  count * sizeof *optimizers);
 }
@@ -272,7 +254,7 @@ static th_error engine_train(th_engine *engine, th_team *team, uint32_t epoch, u
   training->optimizers = engine->optimizers;
   training->first = first;
   training->count = count;
-  training->step = (epoch - UINT64_C(1)) * steps_in_epoch(engine) + first;
+  training->step = (epoch - UINT64_C(1)) * th_spec_steps(spec, engine->net.training_rows) + first;
   const char *why = optimizers_upload(engine, training->step, count);
   if (why == NULL) why = runtime->upload(engine->queue, training->job.sums, &found, sizeof found);
   if (why == NULL) why = runtime->train(engine->queue, training);
