@@ -122,6 +122,7 @@ static th_cuda_area areas_make(maker *m, uint32_t rows, uint32_t areas) {
       .numbers = device_array(m, all * m->engine->net.area_width, sizeof(float)),
       .columns = device_array(m, (uint64_t)m->engine->net.area_columns * areas, sizeof(float)),
       .rows = device_array(m, all, sizeof(uint32_t)),
+      .befores = device_array(m, all, sizeof(uint32_t)),
       .shares = device_array(m, all, sizeof(float)),
       .judged = device_array(m, all, sizeof(th_sums)),
       .share_sums = device_array(m, (uint64_t)th_sums_over(rows_max) * areas, sizeof(double)),
@@ -204,6 +205,17 @@ static void engine_destroy(th_engine *engine) {
   free(engine);
 }
 
+/* How much memory there is matters only now, and asking takes a while. */
+static th_error fail_create(const th_engine *engine, const char *why) {
+  th_cuda_facts facts = {0};
+  (void)engine->runtime->describe(engine->device, &facts);
+  return th_fail(TH_ERR_DEVICE,
+                 "cuda:%u could not take a net of %" PRIu64 " parameters and %" PRIu64
+                 " rows: %s, with %zu of %zu MiB free",
+                 engine->device, engine->plan.model->parameters, engine->plan.data->rows, why,
+                 facts.free_bytes >> 20, facts.memory_bytes >> 20);
+}
+
 static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   th_engine *made = calloc(1, sizeof *made);
   if (made == NULL) return th_fail(TH_ERR_SYSTEM, "no memory for an engine");
@@ -212,20 +224,14 @@ static th_error engine_create(const th_engine_plan *plan, th_engine **engine) {
   made->device = plan->device->index;
   made->net = th_cuda_layout(plan);
   made->staged = malloc(made->net.parameters * sizeof *made->staged);
-  th_cuda_facts facts = {0};
   maker m = {.engine = made, .why = made->staged == NULL ? "no memory on the host" : NULL};
-  if (m.why == NULL) m.why = made->runtime->describe(made->device, &facts);
   if (m.why == NULL) m.why = made->runtime->open(made->device, &made->queue);
   if (m.why == NULL) job_make(&m, plan);
   if (m.why == NULL) {
     *engine = made;
     return TH_OK;
   }
-  th_error error = th_fail(TH_ERR_DEVICE,
-                           "cuda:%u could not take a net of %" PRIu64 " parameters and %" PRIu64
-                           " rows: %s, with %zu of %zu MiB free",
-                           made->device, plan->model->parameters, plan->data->rows, m.why,
-                           facts.free_bytes >> 20, facts.memory_bytes >> 20);
+  th_error error = fail_create(made, m.why);
   engine_destroy(made);
   return error;
 }

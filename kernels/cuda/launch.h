@@ -42,6 +42,7 @@ TH_HOST_DEVICE th_cuda_job th_judging_job(const th_cuda_judging *judging, uint32
   job.area.numbers += rows * job.net->area_width;
   job.area.columns += (size_t)area * job.net->area_columns;
   job.area.rows += rows;
+  job.area.befores += rows;
   job.area.shares += rows;
   job.area.judged += rows;
   job.area.share_sums += (size_t)area * th_sums_over(job.area.rows_max);

@@ -169,6 +169,7 @@ typedef struct th_cuda_area {
   float *columns; /**< [area_columns] */
   uint32_t rows_max; /**< a multiple of TH_TILE */
   uint32_t *rows; /**< [rows_max] of the data set */
+  uint32_t *befores; /**< [rows_max] how many rows before each are in its window */
   float *shares; /**< [rows_max] what each adds to what the sum of losses is divided by */
   th_sums *judged; /**< [rows_max] */
   double *share_sums; /**< [rows_max / TH_SUM_ROWS, rounded up] */

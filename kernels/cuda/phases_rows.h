@@ -9,13 +9,23 @@
 
 /* ---- which rows, and their features ---- */
 
+/* How many rows before this one are in its window: those before it in its group without a gap. */
+TH_HOST_DEVICE uint32_t rows_before(const th_cuda_net *net, uint32_t row) {
+  uint32_t most = net->window - 1 < row ? net->window - 1 : row;
+  uint32_t count = 0;
+  while (count < most && (net->groups == NULL || net->groups[row - count - 1] == net->groups[row]))
+    count++;
+  return count;
+}
+
 TH_CUDA_PHASE void th_phase_find(const th_cuda_job *job, const th_cuda_batch *batch, th_lane lane) {
   const th_cuda_net *net = job->net;
   for (uint32_t i = lane.index; i < batch->rows; i += lane.count) {
     uint32_t place = batch->first + i;
     if (batch->order != NULL) place = th_order_at(batch->order, place);
-    job->area.rows[i] =
-        net->rows != NULL ? net->rows[place] : th_permutation_at(&net->split, place);
+    uint32_t row = net->rows != NULL ? net->rows[place] : th_permutation_at(&net->split, place);
+    job->area.rows[i] = row;
+    job->area.befores[i] = rows_before(net, row);
   }
 }
 
@@ -29,21 +39,13 @@ TH_HOST_DEVICE float th_row_share(const th_cuda_net *net, uint32_t row) {
   return share * th_row_weight(net, row);
 }
 
-/* How many rows before this one are in its window: those before it in its group without a gap. */
-TH_HOST_DEVICE uint32_t rows_before(const th_cuda_net *net, uint32_t row) {
-  uint32_t most = net->window - 1 < row ? net->window - 1 : row;
-  uint32_t count = 0;
-  while (count < most && (net->groups == NULL || net->groups[row - count - 1] == net->groups[row]))
-    count++;
-  return count;
-}
-
-/* A number that enters the net: a feature of the row that is so much older, one of the row's group,
- * or padding. What a window lacks at its beginning is zero. */
-TH_HOST_DEVICE float input_at(const th_cuda_job *job, uint32_t row, uint32_t age, uint32_t column) {
+/* A number that enters the net at the i'th row of the batch: a feature of the row that is so much
+ * older, one of the row's group, or padding. What a window lacks at its beginning is zero. */
+TH_HOST_DEVICE float input_at(const th_cuda_job *job, uint32_t i, uint32_t age, uint32_t column) {
   const th_cuda_net *net = job->net;
+  uint32_t row = job->area.rows[i];
   if (column < net->width) {
-    if (age > 0 && age > rows_before(net, row)) return 0;
+    if (age > job->area.befores[i]) return 0;
     float number = net->features[(size_t)(row - age) * net->width + column];
     return net->shift == NULL ? number : (number - net->shift[column]) * net->scale[column];
   }
@@ -66,7 +68,7 @@ TH_CUDA_PHASE void th_phase_gather(const th_cuda_job *job, const th_cuda_batch *
     uint32_t age = layer->times - 1 - time;
     th_area_at(&job->area, layer->inputs_at, layer->input_stride,
                time * job->area.rows_max + row)[column] =
-        row < batch->rows ? input_at(job, job->area.rows[row], age, column) : 0;
+        row < batch->rows ? input_at(job, row, age, column) : 0;
   }
   for (uint32_t i = lane.index; i < batch->rows; i += lane.count)
     job->area.shares[i] = th_row_share(job->net, job->area.rows[i]);

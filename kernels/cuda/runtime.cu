@@ -143,7 +143,6 @@ static const char *describe(uint32_t device, th_cuda_facts *facts) {
   if (error != cudaSuccess) return name_of(error);
   snprintf(facts->name, sizeof facts->name, "%s", properties.name);
   facts->multiprocessors = (uint32_t)properties.multiProcessorCount;
-  facts->capability = (uint32_t)(10 * properties.major + properties.minor);
   return NULL;
 }
 

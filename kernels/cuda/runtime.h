@@ -23,7 +23,6 @@ extern "C" {
 typedef struct th_cuda_facts {
   char name[64]; /**< "NVIDIA H100 80GB HBM3" */
   uint32_t multiprocessors;
-  uint32_t capability; /**< 90 is 9.0 */
   size_t memory_bytes, free_bytes;
 } th_cuda_facts;
 

@@ -71,7 +71,6 @@ static const char *describe(uint32_t device, th_cuda_facts *facts) {
   (void)device;
   *facts = (th_cuda_facts){.name = "rehearsal",
                            .multiprocessors = 2,
-                           .capability = 90,
                            .memory_bytes = (size_t)1 << 30,
                            .free_bytes = (size_t)1 << 30};
   return fails();
