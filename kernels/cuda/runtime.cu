@@ -45,6 +45,18 @@ static __device__ void net_copy(th_cuda_net *to, const th_cuda_net *from) {
     ((uint32_t *)to)[i] = words[i];
 }
 
+/* All phases of a program; after each, its lanes wait for each other. */
+template <typename barrier>
+static __device__ void program_run(const th_cuda_job *job, const th_cuda_batch *batch,
+                                   const th_cuda_program *program, th_lane lane,
+                                   const barrier &wait) {
+  th_cursor cursor = {0, 0};
+  do {
+    th_phase_run(job, batch, program, cursor, lane);
+    wait();
+  } while (th_cursor_advance(&cursor, job->net, program));
+}
+
 /* Step after step with no word from the host. */
 static __global__ void __launch_bounds__(TRAINING_THREADS, 1)
     train_kernel(const __grid_constant__ th_cuda_training training, const held holds) {
@@ -66,11 +78,7 @@ static __global__ void __launch_bounds__(TRAINING_THREADS, 1)
   __syncthreads();
   for (uint32_t s = 0; s < training.count; s++) {
     const th_cuda_batch batch = th_training_batch(&training, s);
-    th_cursor cursor = {0, 0};
-    do {
-      th_phase_run(&job, &batch, &net.step, cursor, lane);
-      __syncthreads();
-    } while (th_cursor_advance(&cursor, &net, &net.step));
+    program_run(&job, &batch, &net.step, lane, [] { __syncthreads(); });
   }
   let_go(given.parameters, job.state.parameters, net.parameters);
   let_go(given.moment1, job.state.moment1, net.parameters);
@@ -89,11 +97,7 @@ static __global__ void __launch_bounds__(TRAINING_THREADS, 1)
   job.net = &net;
   for (uint32_t s = 0; s < training.count; s++) {
     const th_cuda_batch batch = th_training_batch(&training, s);
-    th_cursor cursor = {0, 0};
-    do {
-      th_phase_run(&job, &batch, &net.step, cursor, lane);
-      grid.sync();
-    } while (th_cursor_advance(&cursor, &net, &net.step));
+    program_run(&job, &batch, &net.step, lane, [&] { grid.sync(); });
   }
 }
 
@@ -107,11 +111,7 @@ static __global__ void __launch_bounds__(JUDGING_THREADS, 4)
     th_cuda_job job = th_judging_job(&judging, blockIdx.x, g);
     const th_cuda_batch batch = th_judging_batch(&judging, g);
     job.net = &net;
-    th_cursor cursor = {0, 0};
-    do {
-      th_phase_run(&job, &batch, &net.judging, cursor, lane);
-      __syncthreads();
-    } while (th_cursor_advance(&cursor, &net, &net.judging));
+    program_run(&job, &batch, &net.judging, lane, [] { __syncthreads(); });
   }
 }
 
