@@ -3,10 +3,10 @@
  * beside what others use, in turns. What is timed ends when the other process may use all of it in
  * its own memory.
  */
-#include <stdio.h>
+#include <stddef.h>
 
 #include "benchmarks/bulk.h"
-#include "benchmarks/options.h"
+#include "benchmarks/cases.h"
 #include "benchmarks/rounds.h"
 
 enum { RUNS_DEFAULT = 20, REST_NS = 1000000 };
@@ -43,17 +43,16 @@ static const th_round_group groups[] = {
     {"bulk-file-1MiB", file_meaning, REST_NS, MIB(1), {FILE_SIDES(MIB(1), 10)}},
     {"bulk-file-64MiB", file_meaning, REST_NS, MIB(64), {FILE_SIDES(MIB(64), 1)}},
 };
-enum { GROUPS = sizeof groups / sizeof *groups, ROWS_MAX = GROUPS * TH_ROUND_SIDES_MAX };
+enum { GROUPS = sizeof groups / sizeof *groups };
+
+static uint32_t group_measure(uint32_t index, const th_bench_options *options,
+                              th_report_row *rows) {
+  return th_rounds_measure(&groups[index], options, rows);
+}
 
 int main(int argc, char **argv) {
   static const th_bench bench = {
       .doc = "Measure how fast data come to the daemon.", .runs = RUNS_DEFAULT, .has_cases = true};
   th_bench_options options = th_bench_options_read(&bench, argc, argv);
-  th_report_warn_of_load();
-  th_report_row rows[ROWS_MAX];
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < GROUPS; i++)
-    count += th_rounds_measure(&groups[i], &options, rows + count);
-  printf("\n");
-  return th_report_finish(rows, count, options.json);
+  return th_bench_cases_run(&options, GROUPS, group_measure);
 }

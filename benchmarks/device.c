@@ -14,7 +14,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/runtime.h"
 
-enum { RUNS_DEFAULT = 5, ROWS = 20000, WIDTH = 50, CLASSES = 3, CASES_MAX = 8, JOBS_MAX = 256 };
+enum { RUNS_DEFAULT = 5, ROWS = 20000, WIDTH = 50, CLASSES = 3, JOBS_MAX = 256 };
 
 /* EX_UNAVAILABLE of sysexits.h: there is no GPU to measure. */
 enum { EXIT_NO_DEVICE = 69 };

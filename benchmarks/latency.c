@@ -5,10 +5,10 @@
  * "hot" is one after the other, the processes awake; "asleep" is after a rest so long that all of
  * them sleep.
  */
-#include <stdio.h>
+#include <stddef.h>
 
 #include "benchmarks/carrier.h"
-#include "benchmarks/options.h"
+#include "benchmarks/cases.h"
 #include "benchmarks/rounds.h"
 
 enum { RUNS_DEFAULT = 20 };
@@ -78,7 +78,12 @@ static const th_round_group groups[] = {
       {"http-fastapi-keepalive", &th_side_fastapi, "absent-keepalive", 50, OTHER},
       {"http-fastapi-newclient", &th_side_fastapi, "absent-newclient", 5, OTHER}}},
 };
-enum { GROUPS = sizeof groups / sizeof *groups, ROWS_MAX = GROUPS * TH_ROUND_SIDES_MAX };
+enum { GROUPS = sizeof groups / sizeof *groups };
+
+static uint32_t group_measure(uint32_t index, const th_bench_options *options,
+                              th_report_row *rows) {
+  return th_rounds_measure(&groups[index], options, rows);
+}
 
 int main(int argc, char **argv) {
   static const th_bench bench = {
@@ -89,11 +94,5 @@ int main(int argc, char **argv) {
       .has_cases = true,
       .has_peer = true};
   th_bench_options options = th_bench_options_read(&bench, argc, argv);
-  th_report_warn_of_load();
-  th_report_row rows[ROWS_MAX];
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < GROUPS; i++)
-    count += th_rounds_measure(&groups[i], &options, rows + count);
-  printf("\n");
-  return th_report_finish(rows, count, options.json);
+  return th_bench_cases_run(&options, GROUPS, group_measure);
 }

@@ -11,10 +11,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "benchmarks/cases.h"
 #include "benchmarks/data.h"
-#include "benchmarks/options.h"
 #include "benchmarks/peer.h"
-#include "benchmarks/report.h"
 #include "formats/file.h"
 #include "formats/table.h"
 
@@ -123,9 +122,10 @@ static double read_run(const char *path, const struct stat *file) {
   return rate;
 }
 
-/* @return how many rows of the report were written. */
-static uint32_t case_measure(const loading_case *c, const th_bench_options *options,
-                             th_report_row *rows) {
+/* A th_bench_case. */
+static uint32_t case_measure(uint32_t index, const th_bench_options *options, th_report_row *rows) {
+  const loading_case *c = &cases[index];
+  if (!th_bench_wants(options, c->name)) return 0;
   char path[64];
   struct stat file;
   snprintf(path, sizeof path, "%s/%s", dir, c->name);
@@ -174,14 +174,7 @@ int main(int argc, char **argv) {
       .has_cases = true,
       .has_peer = true};
   th_bench_options options = th_bench_options_read(&bench, argc, argv);
-  th_report_warn_of_load();
   if (mkdtemp(dir) == NULL) fail(dir);
   atexit(dir_remove);
-  th_report_row rows[2 * CASES];
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < CASES; i++)
-    if (th_bench_wants(&options, cases[i].name))
-      count += case_measure(&cases[i], &options, rows + count);
-  printf("\n");
-  return th_report_finish(rows, count, options.json);
+  return th_bench_cases_run(&options, CASES, case_measure);
 }

@@ -10,10 +10,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "benchmarks/cases.h"
 #include "benchmarks/data.h"
-#include "benchmarks/options.h"
 #include "benchmarks/peer.h"
-#include "benchmarks/report.h"
 #include "kernels/inference.h"
 #include "kernels/trainer.h"
 
@@ -81,9 +80,10 @@ static void product_run(const th_buffer *model, const th_data *data, const th_de
   th_buffer_fini(&card);
 }
 
-/* Two rows of the report. */
-static void case_measure(const predicting_case *c, const th_bench_options *options,
-                         th_report_row rows[2]) {
+/* A th_bench_case. */
+static uint32_t case_measure(uint32_t index, const th_bench_options *options, th_report_row *rows) {
+  const predicting_case *c = &cases[index];
+  if (!th_bench_wants(options, c->name)) return 0;
   th_bench_data shared = th_bench_data_create(c->rows, c->width, c->classes);
   const th_data data = {.features = shared.features, .rows = c->rows, .width = c->width};
   th_samples predict = th_samples_create(options->runs), apply = th_samples_create(options->runs);
@@ -110,6 +110,7 @@ static void case_measure(const predicting_case *c, const th_bench_options *optio
   th_samples_fini(&apply);
   th_samples_fini(&predict);
   th_bench_data_destroy(&shared);
+  return 2;
 }
 
 int main(int argc, char **argv) {
@@ -119,14 +120,5 @@ int main(int argc, char **argv) {
       .has_cases = true,
       .has_peer = true};
   th_bench_options options = th_bench_options_read(&bench, argc, argv);
-  th_report_warn_of_load();
-  th_report_row rows[2 * CASES];
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < CASES; i++) {
-    if (!th_bench_wants(&options, cases[i].name)) continue;
-    case_measure(&cases[i], &options, rows + count);
-    count += 2;
-  }
-  printf("\n");
-  return th_report_finish(rows, count, options.json);
+  return th_bench_cases_run(&options, CASES, case_measure);
 }

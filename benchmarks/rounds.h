@@ -5,11 +5,10 @@
 #ifndef TH_BENCHMARKS_ROUNDS_H
 #define TH_BENCHMARKS_ROUNDS_H
 
-#include "benchmarks/options.h"
-#include "benchmarks/report.h"
+#include "benchmarks/cases.h"
 #include "benchmarks/side.h"
 
-enum { TH_ROUND_SIDES_MAX = 10 };
+enum { TH_ROUND_SIDES_MAX = TH_BENCH_CASE_ROWS_MAX };
 
 typedef struct th_round_side {
   const char *name;

@@ -2,9 +2,9 @@
  * Whole trainings of a small net through the daemon, beside the same trainer in the client's own
  * process, which is the limit, and behind HTTP, in turns.
  */
-#include <stdio.h>
+#include <stddef.h>
 
-#include "benchmarks/options.h"
+#include "benchmarks/cases.h"
 #include "benchmarks/rounds.h"
 #include "benchmarks/service_side.h"
 #include "shim/trainhost.h"
@@ -33,7 +33,12 @@ static const th_round_group groups[] = {
       {"local", &th_side_training, &local, 1, LIMIT},
       {"http-c", &th_side_training_http, NULL, 1, OTHER}}},
 };
-enum { GROUPS = sizeof groups / sizeof *groups, ROWS_MAX = GROUPS * TH_ROUND_SIDES_MAX };
+enum { GROUPS = sizeof groups / sizeof *groups };
+
+static uint32_t group_measure(uint32_t index, const th_bench_options *options,
+                              th_report_row *rows) {
+  return th_rounds_measure(&groups[index], options, rows);
+}
 
 int main(int argc, char **argv) {
   static const th_bench bench = {
@@ -41,11 +46,5 @@ int main(int argc, char **argv) {
       .runs = RUNS_DEFAULT,
       .has_cases = true};
   th_bench_options options = th_bench_options_read(&bench, argc, argv);
-  th_report_warn_of_load();
-  th_report_row rows[ROWS_MAX];
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < GROUPS; i++)
-    count += th_rounds_measure(&groups[i], &options, rows + count);
-  printf("\n");
-  return th_report_finish(rows, count, options.json);
+  return th_bench_cases_run(&options, GROUPS, group_measure);
 }

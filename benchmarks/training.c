@@ -12,10 +12,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "benchmarks/cases.h"
 #include "benchmarks/jobs.h"
-#include "benchmarks/options.h"
 #include "benchmarks/peer.h"
-#include "benchmarks/report.h"
 #include "kernels/model.h"
 #include "kernels/trainer.h"
 
@@ -164,9 +163,10 @@ static const char *row_name(const training_case *c, const char *peer) {
   return name;
 }
 
-/* @return how many rows of the report were written. */
-static uint32_t case_measure(const training_case *c, const th_bench_options *options,
-                             th_report_row *rows) {
+/* A th_bench_case. */
+static uint32_t case_measure(uint32_t index, const th_bench_options *options, th_report_row *rows) {
+  const training_case *c = &cases[index];
+  if (!th_bench_wants(options, c->name)) return 0;
   th_samples found[SIDES];
   for (int side = 0; side < SIDES; side++)
     found[side] = th_samples_create(options->runs * EPOCHS_MAX);
@@ -196,12 +196,5 @@ int main(int argc, char **argv) {
       .has_cases = true,
       .has_peer = true};
   th_bench_options options = th_bench_options_read(&bench, argc, argv);
-  th_report_warn_of_load();
-  th_report_row rows[2 * CASES];
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < CASES; i++)
-    if (th_bench_wants(&options, cases[i].name))
-      count += case_measure(&cases[i], &options, rows + count);
-  printf("\n");
-  return th_report_finish(rows, count, options.json);
+  return th_bench_cases_run(&options, CASES, case_measure);
 }
