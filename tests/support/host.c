@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -84,6 +85,27 @@ int test_host_end(th_test_host *host, int signal) {
   cr_assert_eq(waitpid(host->pid, &status, 0), host->pid);
   host->pid = 0;
   return status;
+}
+
+static void state_path(const th_test_host *host, char path[96]) {
+  snprintf(path, 96, "%s/state", host->dir);
+}
+
+void test_host_restart_on_small_disk(th_test_host *host) {
+  if (geteuid() != 0) cr_skip_test("needs root to mount a small file system");
+  char state[96];
+  state_path(host, state);
+  test_host_end(host, SIGTERM);
+  if (mount("tmpfs", state, "tmpfs", 0, "size=32k") != 0)
+    cr_skip_test("this machine does not let root mount a tmpfs");
+  test_host_restart(host, NULL);
+}
+
+void test_host_end_on_small_disk(th_test_host *host) {
+  char state[96];
+  state_path(host, state);
+  cr_assert_eq(test_host_end(host, SIGTERM), 0);
+  cr_assert_eq(umount(state), 0);
 }
 
 void test_host_stop(th_test_host *host) {

@@ -32,6 +32,12 @@ int test_host_end(th_test_host *host, int signal);
 /** SIGTERM if it runs; its exit status must be 0. Then delete the directory. */
 void test_host_stop(th_test_host *host);
 
+/** Start it again with a disk of 32 KiB for its state. Skips the test where none is to be had. */
+void test_host_restart_on_small_disk(th_test_host *host);
+
+/** Stop it, with exit status 0, and take that disk away. */
+void test_host_end_on_small_disk(th_test_host *host);
+
 /** Start a daemon that is expected to give up at once. @return its exit status; its words in
  * `text`. */
 int test_host_fail(const char *const *arguments, char *text, size_t bytes);

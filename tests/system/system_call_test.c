@@ -15,17 +15,7 @@
 #include "ipc/spin.h"
 #include "tests/support/host.h"
 
-static th_test_host host;
-
-static void setup(void) {
-  test_host_start(&host, NULL);
-}
-
-static void teardown(void) {
-  test_host_stop(&host);
-}
-
-TestSuite(system_call, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(system_call, .init = test_set_up, .fini = test_tear_down, .timeout = 60);
 
 /* ---- a client of its own kind ---- */
 
@@ -45,7 +35,7 @@ static void raw_open(void) {
                          .features = TH_WIRE_FEATURE_CALLS | UINT64_C(0xFF00)};
   th_wire_header header = {.type = TH_WIRE_HELLO, .body_bytes = sizeof hello};
   th_wire_welcome welcome;
-  cr_assert_eq(th_channel_connect(host.socket_path, &raw.fd), TH_OK, "%s", th_error_text());
+  cr_assert_eq(th_channel_connect(test_host.socket_path, &raw.fd), TH_OK, "%s", th_error_text());
   cr_assert_eq(th_channel_send(raw.fd, &header, &hello, NULL, 0, deadline_ns), TH_OK);
   cr_assert_eq(th_channel_receive(raw.fd, &raw.message, deadline_ns), TH_OK);
   memcpy(&welcome, raw.message.body, sizeof welcome);
@@ -79,8 +69,8 @@ static void assert_shown_out(uint32_t number, uint32_t type, uint32_t body_bytes
 }
 
 Test(system_call, broken_calls_end_their_session_and_no_other) {
-  th_adapter *bystander = test_adapter_open(&host, NULL);
-  uint32_t fds = test_process_fds(host.pid);
+  th_adapter *bystander = test_adapter_open(&test_host, NULL);
+  uint32_t fds = test_process_fds(test_host.pid);
   assert_shown_out(2, TH_WIRE_PING, 0);
   assert_shown_out(UINT32_MAX, TH_WIRE_PING, 0);
   assert_shown_out(1, TH_WIRE_HELLO, sizeof(th_wire_hello));
@@ -93,7 +83,7 @@ Test(system_call, broken_calls_end_their_session_and_no_other) {
   th_health health;
   cr_assert_eq(th_adapter_health(bystander, &health), TH_OK, "%s", th_error_text());
   cr_assert_eq(health.sessions, 1);
-  cr_assert_eq(test_process_fds(host.pid), fds, "descriptors leaked");
+  cr_assert_eq(test_process_fds(test_host.pid), fds, "descriptors leaked");
   th_adapter_close(bystander);
 }
 
@@ -140,7 +130,7 @@ static void pin_apart(void) {
   while (!CPU_ISSET(first, &cpus)) first++;
   size_t second = first + 1;
   while (!CPU_ISSET(second, &cpus)) second++;
-  pin(host.pid, first);
+  pin(test_host.pid, first);
   pin(0, second);
 }
 
@@ -149,7 +139,7 @@ Test(system_call, hot_round_trips_make_no_system_call) {
   th_spin spin;
   th_spin_init(&spin);
   if (!spin.may_spin) cr_skip_test("one processor, or a quota: nobody spins");
-  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
   pin_apart();
   int64_t deadline_ns = th_clock_deadline_ns(20 * TH_NS_PER_S);
   uint64_t before, after;
@@ -166,15 +156,15 @@ Test(system_call, hot_round_trips_make_no_system_call) {
 
 /* Whoever was hot a moment ago comes to rest. */
 Test(system_call, idle_after_hot_round_trips_costs_no_processor_time) {
-  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_health health;
   for (int i = 0; i < 2000; i++) cr_assert_eq(th_adapter_health(adapter, &health), TH_OK);
   /* The threads that the BLAS starts spin for a moment before they sleep for ever. */
   nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
-  double daemon_before = test_process_cpu_seconds(host.pid);
+  double daemon_before = test_process_cpu_seconds(test_host.pid);
   double client_before = test_process_cpu_seconds(getpid());
   sleep(2);
-  double daemon_used = test_process_cpu_seconds(host.pid) - daemon_before;
+  double daemon_used = test_process_cpu_seconds(test_host.pid) - daemon_before;
   double client_used = test_process_cpu_seconds(getpid()) - client_before;
   cr_assert_lt(daemon_used, 0.01, "%.1f ms of 2 s", daemon_used * 1e3);
   cr_assert_lt(client_used, 0.01, "%.1f ms of 2 s", client_used * 1e3);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -258,13 +257,7 @@ static uint32_t log_count(const char *words) {
 }
 
 Test(system_checkpoint, a_full_disk_is_told_once_and_costs_no_training) {
-  if (geteuid() != 0) cr_skip_test("needs root to mount a small file system");
-  char state[96];
-  snprintf(state, sizeof state, "%s/state", test_host.dir);
-  test_host_end(&test_host, SIGTERM);
-  if (mount("tmpfs", state, "tmpfs", 0, "size=32k") != 0)
-    cr_skip_test("this machine does not let root mount a tmpfs");
-  test_host_restart(&test_host, NULL);
+  test_host_restart_on_small_disk(&test_host);
   th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_job_request request = test_train_request(&test_data, SPEC);
   th_result result = test_job_run(adapter, &request);
@@ -274,6 +267,5 @@ Test(system_checkpoint, a_full_disk_is_told_once_and_costs_no_training) {
   cr_assert_eq(log_count("no checkpoint of epoch"), 1);
   th_result_fini(&result);
   th_adapter_close(adapter);
-  cr_assert_eq(test_host_end(&test_host, SIGTERM), 0);
-  cr_assert_eq(umount(state), 0);
+  test_host_end_on_small_disk(&test_host);
 }

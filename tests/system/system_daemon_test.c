@@ -14,17 +14,7 @@
 #include "ipc/wire.h"
 #include "tests/support/host.h"
 
-static th_test_host host;
-
-static void setup(void) {
-  test_host_start(&host, NULL);
-}
-
-static void teardown(void) {
-  test_host_stop(&host);
-}
-
-TestSuite(system_daemon, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(system_daemon, .init = test_set_up, .fini = test_tear_down, .timeout = 60);
 
 static char text[4096];
 
@@ -58,12 +48,13 @@ Test(system_daemon, a_wrong_command_line_is_a_usage_error) {
 }
 
 Test(system_daemon, a_second_one_on_the_same_socket_is_refused) {
-  const char *const again[] = {
-      "--device", "cpu", "--socket", host.socket_path, "--state-dir", "/tmp/trainhost-second-state",
-      NULL};
+  const char *const again[] = {"--device",    "cpu",
+                               "--socket",    test_host.socket_path,
+                               "--state-dir", "/tmp/trainhost-second-state",
+                               NULL};
   cr_assert_eq(test_host_fail(again, text, sizeof text), 75, "%s", text);
-  cr_assert_not_null(strstr(text, host.socket_path), "%s", text);
-  th_adapter *adapter = test_adapter_open(&host, NULL);
+  cr_assert_not_null(strstr(text, test_host.socket_path), "%s", text);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_health health;
   cr_assert_eq(th_adapter_health(adapter, &health), TH_OK, "the first one still serves");
   th_adapter_close(adapter);
@@ -71,29 +62,29 @@ Test(system_daemon, a_second_one_on_the_same_socket_is_refused) {
 }
 
 Test(system_daemon, a_stale_socket_file_is_replaced) {
-  test_host_end(&host, SIGKILL);
-  cr_assert_eq(access(host.socket_path, F_OK), 0, "a kill -9 leaves the socket file");
-  test_host_restart(&host, NULL);
+  test_host_end(&test_host, SIGKILL);
+  cr_assert_eq(access(test_host.socket_path, F_OK), 0, "a kill -9 leaves the socket file");
+  test_host_restart(&test_host, NULL);
 }
 
 Test(system_daemon, a_clean_stop_takes_its_socket_file_along) {
-  cr_assert_eq(test_host_end(&host, SIGTERM), 0);
-  cr_assert_neq(access(host.socket_path, F_OK), 0);
+  cr_assert_eq(test_host_end(&test_host, SIGTERM), 0);
+  cr_assert_neq(access(test_host.socket_path, F_OK), 0);
 }
 
 Test(system_daemon, the_sockets_mode_is_as_asked) {
   struct stat status;
-  cr_assert_eq(stat(host.socket_path, &status), 0);
+  cr_assert_eq(stat(test_host.socket_path, &status), 0);
   cr_assert_eq(status.st_mode & 07777, 0660);
   const char *const open_to_all[] = {"--socket-mode", "0666", NULL};
-  test_host_end(&host, SIGTERM);
-  test_host_restart(&host, open_to_all);
-  cr_assert_eq(stat(host.socket_path, &status), 0);
+  test_host_end(&test_host, SIGTERM);
+  test_host_restart(&test_host, open_to_all);
+  cr_assert_eq(stat(test_host.socket_path, &status), 0);
   cr_assert_eq(status.st_mode & 07777, 0666);
 }
 
 Test(system_daemon, health_tells_what_it_is) {
-  th_adapter *adapter = test_adapter_open(&host, NULL);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_health health;
   cr_assert_eq(th_adapter_health(adapter, &health), TH_OK, "%s", th_error_text());
   cr_assert_not_null(strstr(health.daemon, th_version()));
@@ -106,11 +97,11 @@ Test(system_daemon, health_tells_what_it_is) {
 
 Test(system_daemon, limits_refuse_with_the_numbers_and_harm_nobody) {
   const char *const small[] = {"--data-max", "1M", "--jobs-max", "2", "--sessions-max", "1", NULL};
-  test_host_end(&host, SIGTERM);
-  test_host_restart(&host, small);
-  th_adapter *adapter = test_adapter_open(&host, NULL), *second;
+  test_host_end(&test_host, SIGTERM);
+  test_host_restart(&test_host, small);
+  th_adapter *adapter = test_adapter_open(&test_host, NULL), *second;
   th_manager *manager;
-  cr_assert_eq(th_manager_create(TH_MODE_HOST, host.url, &manager), TH_OK);
+  cr_assert_eq(th_manager_create(TH_MODE_HOST, test_host.url, &manager), TH_OK);
   cr_assert_eq(th_adapter_open(manager, NULL, &second), TH_ERR_BUSY);
   cr_assert_not_null(strstr(th_error_text(), "--sessions-max"), "%s", th_error_text());
   th_manager_close(manager);
@@ -141,7 +132,7 @@ Test(system_daemon, limits_refuse_with_the_numbers_and_harm_nobody) {
 
 static int raw_connect(void) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  strcpy(address.sun_path, host.socket_path);
+  strcpy(address.sun_path, test_host.socket_path);
   int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
   return fd;
@@ -176,8 +167,8 @@ static int32_t raw_last_word(int fd) {
 }
 
 Test(system_daemon, broken_messages_end_their_session_and_no_other) {
-  th_adapter *bystander = test_adapter_open(&host, NULL);
-  uint32_t fds = test_process_fds(host.pid);
+  th_adapter *bystander = test_adapter_open(&test_host, NULL);
+  uint32_t fds = test_process_fds(test_host.pid);
   th_wire_hello hello = {.magic = TH_WIRE_MAGIC, .version_min = 1, .version_max = 1};
   char zeros[4096] = {0};
 
@@ -204,7 +195,7 @@ Test(system_daemon, broken_messages_end_their_session_and_no_other) {
   th_health health;
   cr_assert_eq(th_adapter_health(bystander, &health), TH_OK, "%s", th_error_text());
   cr_assert_eq(health.sessions, 1);
-  cr_assert_eq(test_process_fds(host.pid), fds, "descriptors leaked");
+  cr_assert_eq(test_process_fds(test_host.pid), fds, "descriptors leaked");
   th_adapter_close(bystander);
 }
 
@@ -216,15 +207,15 @@ Test(system_daemon, who_connects_and_says_nothing_is_shown_out) {
 }
 
 Test(system_daemon, a_thousand_connects_leak_nothing) {
-  th_adapter *bystander = test_adapter_open(&host, NULL);
-  uint32_t fds = test_process_fds(host.pid);
+  th_adapter *bystander = test_adapter_open(&test_host, NULL);
+  uint32_t fds = test_process_fds(test_host.pid);
   for (int i = 0; i < 1000; i++) close(raw_connect());
-  for (int i = 0; i < 50; i++) th_adapter_close(test_adapter_open(&host, NULL));
+  for (int i = 0; i < 50; i++) th_adapter_close(test_adapter_open(&test_host, NULL));
   th_health health = {0};
   int64_t deadline = th_clock_deadline_ns(10 * TH_NS_PER_S);
   do cr_assert_eq(th_adapter_health(bystander, &health), TH_OK, "%s", th_error_text());
   while (health.sessions != 1 && th_clock_now_ns() < deadline);
   cr_assert_eq(health.sessions, 1);
-  cr_assert_eq(test_process_fds(host.pid), fds, "descriptors leaked");
+  cr_assert_eq(test_process_fds(test_host.pid), fds, "descriptors leaked");
   th_adapter_close(bystander);
 }

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -266,13 +265,7 @@ Test(system_jobs, another_users_job_is_not_there) {
 }
 
 Test(system_jobs, a_result_that_the_disk_refuses_is_served_from_memory) {
-  if (geteuid() != 0) cr_skip_test("needs root to mount a small file system");
-  char state[96];
-  snprintf(state, sizeof state, "%s/state", test_host.dir);
-  test_host_end(&test_host, SIGTERM);
-  if (mount("tmpfs", state, "tmpfs", 0, "size=32k") != 0)
-    cr_skip_test("this machine does not let root mount a tmpfs");
-  test_host_restart(&test_host, NULL);
+  test_host_restart_on_small_disk(&test_host);
   th_adapter *adapter = test_adapter_open(&test_host, NULL);
   th_job_request request =
       test_train_request(&test_data, "{\"epochs\": 2, \"hidden\": [256, 128]}");
@@ -280,6 +273,5 @@ Test(system_jobs, a_result_that_the_disk_refuses_is_served_from_memory) {
   cr_assert_gt(result.output_bytes, 32 * 1024);
   th_result_fini(&result);
   th_adapter_close(adapter);
-  cr_assert_eq(test_host_end(&test_host, SIGTERM), 0);
-  cr_assert_eq(umount(state), 0);
+  test_host_end_on_small_disk(&test_host);
 }
